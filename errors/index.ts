@@ -1,0 +1,1 @@
+export { BitloomError, type BitloomErrorOptions, type ErrorCode } from "./bitloom-error.ts";

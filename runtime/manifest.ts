@@ -1,0 +1,145 @@
+import { z } from "zod";
+
+/** Bump when an older runtime could misread a newer artifact. */
+export const FORMAT_VERSION = 1;
+
+/** Bytes covered by one sha256 of a file, so that corruption is found, and named, while streaming. */
+export const CHUNK_BYTES = 4 * 1024 * 1024;
+
+const count = z.int().min(0);
+const dtype = z.enum(["f32", "f16", "bf16", "i8", "u8", "i32", "u32"]);
+const dim = z.union([count, z.string()]);
+const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+
+/** A count computed from symbols when an entry is called: `["ceildiv", "seq", 4]`. */
+export type SymbolExpr =
+  | number
+  | string
+  | readonly ["add" | "mul" | "max" | "min" | "ceildiv", SymbolExpr, SymbolExpr];
+export const symbolExpr: z.ZodType<SymbolExpr> = z.lazy(() =>
+  z.union([
+    z.int(),
+    z.string(),
+    z.tuple([z.enum(["add", "mul", "max", "min", "ceildiv"]), symbolExpr, symbolExpr]).readonly(),
+  ]),
+);
+
+/** One file of the artifact; hashes cover successive `CHUNK_BYTES` pieces. */
+const file = z.object({ path: z.string(), bytes: count, sha256: z.array(sha256) });
+
+/**
+ * A tensor's place in a region of device memory. `weights` is laid out as in weights.safetensors (one copy,
+ * in file order); `state` is zeroed at load and kept between calls; `arena` is reused between steps; `io`
+ * holds inputs and outputs.
+ */
+const region = z.enum(["io", "arena", "state", "weights"]);
+
+const tensor = z.object({
+  name: z.string(),
+  dtype,
+  dims: z.array(dim),
+  /** Byte offset in the `io` region. */
+  offset: count,
+  /** Capacity in bytes with every symbol at its maximum. */
+  bytes: count,
+});
+
+const argument = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("buffer"), region, offset: symbolExpr }),
+  z.object({ kind: z.literal("i32"), value: symbolExpr }),
+  z.object({ kind: z.literal("f32"), value: z.number() }),
+  /** The running thread's private scratch memory. */
+  z.object({ kind: z.literal("scratch") }),
+]);
+
+const step = z.object({
+  /** Name of a kernel in `kernels`. */
+  kernel: z.string(),
+  arguments: z.array(argument),
+  /** Work items; each thread or workgroup takes a share. */
+  range: symbolExpr,
+  /** Run only if lower <= value <= upper: how a plan chooses a GEMV for one row and a GEMM for many. */
+  guard: z.object({ value: symbolExpr, lower: count, upper: count }).optional(),
+  /** The graph op this step came from, for people. */
+  label: z.string(),
+});
+
+const entry = z.object({
+  inputs: z.array(tensor),
+  outputs: z.array(tensor),
+  /** Largest value of each symbol the entry was planned for; the smallest is 1. */
+  symbols: z.record(z.string(), z.int().min(1)),
+  steps: z.array(step),
+});
+
+const languageModel = z.object({
+  vocabularySize: z.int().min(1),
+  contextLength: z.int().min(1),
+  /** Tokens one `prefill` call takes at most. */
+  chunkLength: z.int().min(1),
+  slots: z.int().min(1),
+  bosToken: z.int().nullable(),
+  stopTokens: z.array(z.int()),
+});
+
+const wasmTarget = z.object({
+  /** Modules by variant; all compute the same bits. */
+  modules: z.object({
+    baseline: z.string(),
+    relaxed: z.string(),
+    baselineShared: z.string(),
+    relaxedShared: z.string(),
+  }),
+  /** Byte address of each region in linear memory, and of the symbol table the driver reads. */
+  memory: z.object({
+    symbols: count,
+    control: count,
+    /** Per-thread scratch: base address, bytes per thread. */
+    scratch: count,
+    scratchBytes: count,
+    io: count,
+    arena: count,
+    state: count,
+    weights: count,
+    totalBytes: count,
+    maxThreads: z.int().min(1),
+  }),
+  /** Order in which symbol values (i32) are stored at `memory.symbols`. */
+  symbolOrder: z.array(z.string()),
+});
+
+export const manifestSchema = z.object({
+  format: z.literal("bitloom"),
+  formatVersion: z.literal(FORMAT_VERSION),
+  generator: z.string(),
+  name: z.string(),
+  files: z.array(file),
+  /** Where the packed weights lie, in order; together they fill the `weights` region. */
+  weights: z.object({
+    bytes: count,
+    shards: z.array(
+      z.object({
+        path: z.string(),
+        /** First byte of tensor data in the file (after the safetensors header). */
+        dataOffset: count,
+        bytes: count,
+        /** Byte offset in the `weights` region. */
+        regionOffset: count,
+      }),
+    ),
+  }),
+  regions: z.object({ io: count, arena: count, state: count }),
+  entries: z.record(z.string(), entry),
+  kernels: z.array(z.object({ name: z.string(), source: z.string(), template: z.string() })),
+  targets: z.object({ wasm: wasmTarget.optional() }),
+  languageModel: languageModel.optional(),
+});
+
+export type Manifest = z.infer<typeof manifestSchema>;
+export type Entry = z.infer<typeof entry>;
+export type Step = z.infer<typeof step>;
+export type Argument = z.infer<typeof argument>;
+export type TensorSlot = z.infer<typeof tensor>;
+export type Region = z.infer<typeof region>;
+export type WasmTarget = z.infer<typeof wasmTarget>;
+export type LanguageModel = z.infer<typeof languageModel>;

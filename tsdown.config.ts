@@ -1,0 +1,19 @@
+import { defineConfig } from "tsdown";
+
+export default defineConfig({
+  entry: {
+    index: "src/index.ts",
+    cli: "src/cli/main.ts",
+    runtime: "runtime/index.ts",
+    "wasm-worker": "runtime/devices/wasm/worker.ts",
+    ir: "ir/index.ts",
+    codegen: "codegen/index.ts",
+    kernel: "codegen/kernel/intrinsics.ts",
+  },
+  format: "esm",
+  platform: "neutral",
+  dts: true,
+  clean: true,
+  sourcemap: true,
+  fixedExtension: false,
+});

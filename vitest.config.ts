@@ -1,0 +1,20 @@
+import { defineConfig } from "vitest/config";
+
+const source = (path: string) => new URL(path, import.meta.url).pathname;
+
+export default defineConfig({
+  resolve: {
+    alias: [
+      { find: /^bitloom$/, replacement: source("./src/index.ts") },
+      { find: /^bitloom\/runtime$/, replacement: source("./runtime/index.ts") },
+      { find: /^bitloom\/ir$/, replacement: source("./ir/index.ts") },
+      { find: /^bitloom\/codegen$/, replacement: source("./codegen/index.ts") },
+      { find: /^bitloom\/kernel$/, replacement: source("./codegen/kernel/intrinsics.ts") },
+    ],
+  },
+  test: {
+    include: ["{src,ir,codegen,templates,runtime,errors,test,examples,bench}/**/*.test.ts"],
+    testTimeout: 60_000,
+    typecheck: { enabled: true, include: ["{src,test}/**/*.test-d.ts"] },
+  },
+});
