@@ -3,7 +3,6 @@ import { stat } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize, sep } from "node:path";
-import chromiumBinary from "@sparticuz/chromium";
 import { type Browser, chromium } from "playwright-core";
 
 const mimeTypes: Record<string, string> = {
@@ -30,7 +29,7 @@ export async function serve(
       response.setHeader("Cross-Origin-Opener-Policy", "same-origin");
       response.setHeader("Cross-Origin-Embedder-Policy", "require-corp");
     }
-    response.setHeader("Content-Type", mimeTypes[extname(path)] ?? "application/octet-stream");
+    response.setHeader("Content-Type", mimeTypes[extname(path) || ".html"] ?? "application/octet-stream");
     for (const [prefix, route] of Object.entries(options.routes)) {
       if ("text" in route) {
         if (path === prefix) return response.end(route.text);
@@ -57,8 +56,11 @@ export async function serve(
 
 /** Headless Chromium from npm; needs neither root nor a system browser. */
 export async function launchBrowser(): Promise<Browser> {
+  // The package unpacks the shared libraries Chromium needs only where it takes the machine for a bare one.
+  process.env.AWS_EXECUTION_ENV ??= "AWS_Lambda_nodejs20.x";
+  const { default: binary } = await import("@sparticuz/chromium");
   return chromium.launch({
-    executablePath: await chromiumBinary.executablePath(),
+    executablePath: await binary.executablePath(),
     args: [
       "--no-sandbox",
       "--disable-gpu",
