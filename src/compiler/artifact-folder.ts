@@ -1,0 +1,158 @@
+import { createHash, randomBytes } from "node:crypto";
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { BitloomError } from "../../errors/index.ts";
+import { CHUNK_BYTES, type Manifest } from "../../runtime/manifest.ts";
+
+type FileEntry = Manifest["files"][number];
+
+/** Appends to one file while hashing it in `CHUNK_BYTES` pieces. */
+export class ArtifactFile {
+  readonly #handle: FileHandle;
+  readonly #path: string;
+  readonly #digests: string[] = [];
+  #hash = createHash("sha256");
+  #inChunk = 0;
+  #bytes = 0;
+
+  constructor(path: string, handle: FileHandle) {
+    this.#path = path;
+    this.#handle = handle;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  async write(data: Uint8Array): Promise<void> {
+    for (let start = 0; start < data.length; ) {
+      const end = Math.min(data.length, start + CHUNK_BYTES - this.#inChunk);
+      this.#hash.update(data.subarray(start, end));
+      this.#inChunk += end - start;
+      start = end;
+      if (this.#inChunk === CHUNK_BYTES) this.#finishChunk();
+    }
+    for (let start = 0; start < data.length; ) {
+      start += (await this.#handle.write(data, start)).bytesWritten;
+    }
+    this.#bytes += data.length;
+  }
+
+  async close(): Promise<FileEntry> {
+    if (this.#inChunk > 0 || this.#bytes === 0) this.#finishChunk();
+    await this.#handle.close();
+    return { path: this.#path, bytes: this.#bytes, sha256: this.#digests };
+  }
+
+  async discard(): Promise<void> {
+    await this.#handle.close().catch(() => undefined);
+  }
+
+  #finishChunk(): void {
+    this.#digests.push(this.#hash.digest("hex"));
+    this.#hash = createHash("sha256");
+    this.#inChunk = 0;
+  }
+}
+
+/**
+ * An artifact being written: files go to a hidden folder beside the destination, which replaces the
+ * destination in one rename when everything is there. Whatever fails before leaves the destination as it was.
+ */
+export class ArtifactFolder {
+  readonly #destination: string;
+  readonly #staging: string;
+  readonly #files: FileEntry[] = [];
+  readonly #open = new Set<ArtifactFile>();
+
+  private constructor(destination: string, staging: string) {
+    this.#destination = destination;
+    this.#staging = staging;
+  }
+
+  /** Throws WRITE_FAILED where the destination cannot be written, or holds something that is no artifact. */
+  static async create(path: string): Promise<ArtifactFolder> {
+    const destination = resolve(path);
+    await refuseToReplace(destination);
+    const staging = join(dirname(destination), `.${basename(destination)}.${randomBytes(6).toString("hex")}`);
+    await mkdir(staging, { recursive: true }).catch((cause) => {
+      throw writeFailed(`cannot create a folder in ${dirname(destination)}`, cause);
+    });
+    return new ArtifactFolder(destination, staging);
+  }
+
+  async open(path: string): Promise<ArtifactFile> {
+    const full = join(this.#staging, path);
+    try {
+      await mkdir(dirname(full), { recursive: true });
+      const file = new ArtifactFile(path, await open(full, "wx"));
+      this.#open.add(file);
+      return file;
+    } catch (cause) {
+      throw writeFailed(`cannot create ${path}`, cause);
+    }
+  }
+
+  async finish(file: ArtifactFile): Promise<void> {
+    this.#open.delete(file);
+    this.#files.push(await file.close());
+  }
+
+  async write(path: string, content: string | Uint8Array): Promise<void> {
+    const file = await this.open(path);
+    await file.write(typeof content === "string" ? new TextEncoder().encode(content) : content);
+    await this.finish(file);
+  }
+
+  /** Every finished file, in the order written. */
+  get files(): readonly FileEntry[] {
+    return this.#files;
+  }
+
+  /** Puts the artifact in its place. */
+  async commit(): Promise<void> {
+    const old = `${this.#staging}.old`;
+    const replaced = await rename(this.#destination, old).then(
+      () => true,
+      () => false,
+    );
+    try {
+      await rename(this.#staging, this.#destination);
+    } catch (cause) {
+      if (replaced) await rename(old, this.#destination);
+      throw writeFailed(`cannot move the artifact to ${this.#destination}`, cause);
+    }
+    if (replaced) await rm(old, { recursive: true, force: true });
+  }
+
+  /** Removes everything written so far. */
+  async discard(): Promise<void> {
+    await Promise.all([...this.#open].map((file) => file.discard()));
+    await rm(this.#staging, { recursive: true, force: true });
+  }
+}
+
+async function refuseToReplace(destination: string): Promise<void> {
+  let names: string[];
+  try {
+    names = await readdir(destination);
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw writeFailed(`${destination} is not a folder that can be read`, cause);
+  }
+  if (names.length === 0) return;
+  const manifest = await readFile(join(destination, "manifest.json"), "utf8").catch(() => "");
+  if (manifest.includes('"format": "bitloom"')) return;
+  throw new BitloomError("WRITE_FAILED", `${destination} holds files that are not a Bitloom artifact`, {
+    expected: "a new or empty folder, or an artifact to replace",
+    received: names.slice(0, 5).join(", "),
+    hint: "Choose another --out, or empty the folder yourself.",
+  });
+}
+
+function writeFailed(summary: string, cause: unknown): BitloomError {
+  return new BitloomError("WRITE_FAILED", summary, {
+    cause,
+    ...(cause instanceof Error && { received: cause.message }),
+  });
+}
