@@ -1,0 +1,157 @@
+/**
+ * What every intrinsic of `intrinsics.ts` takes, gives and is called on each target. One row each; a test
+ * holds the table and the vocabulary together.
+ */
+import type { ValueType } from "./ir.ts";
+
+export interface Intrinsic {
+  /** As written in a kernel: `i32x4.dotI16x8S`. */
+  readonly name: string;
+  /** Types of the run-time arguments. For a memory intrinsic: the element index, then the value stored. */
+  readonly parameters: readonly ValueType[];
+  readonly result: ValueType | "void";
+  /** Takes a buffer ahead of its arguments. */
+  readonly memory: boolean;
+  /** Constant arguments: where they start among the source's arguments, how many, and their bound. */
+  readonly immediates: { readonly start: number; readonly count: number; readonly below: number };
+  /** A numeric conversion, which the kernel IR has as an expression of its own. */
+  readonly conversion: boolean;
+  /** The WebAssembly instruction. */
+  readonly wat: string;
+}
+
+const noImmediates = { start: 0, count: 0, below: 0 };
+const rows: Intrinsic[] = [];
+
+/** `i16x8.extendLowI8x16S` -> `i16x8.extend_low_i8x16_s`. */
+function instructionName(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+function define(
+  space: string,
+  names: string,
+  parameters: readonly ValueType[],
+  result: ValueType | "void",
+  extra: { memory?: boolean; immediates?: Intrinsic["immediates"]; conversion?: boolean; wat?: string } = {},
+): void {
+  for (const short of names.split(" ")) {
+    const name = `${space}.${short}`;
+    rows.push({
+      name,
+      parameters,
+      result,
+      memory: extra.memory ?? false,
+      immediates: extra.immediates ?? noImmediates,
+      conversion: extra.conversion ?? false,
+      wat: extra.wat ?? instructionName(name),
+    });
+  }
+}
+
+/** A scalar intrinsic whose instruction is not its own name. */
+function scalar(name: string, parameters: readonly ValueType[], result: ValueType, wat: string): void {
+  const [space, short] = name.split(".") as [string, string];
+  define(space, short, parameters, result, { wat });
+}
+function conversion(name: string, from: ValueType, to: ValueType, wat: string): void {
+  const [space, short] = name.split(".") as [string, string];
+  define(space, short, [from], to, { wat, conversion: true });
+}
+
+scalar("bits.f32ToI32", ["f32"], "i32", "i32.reinterpret_f32");
+scalar("bits.i32ToF32", ["i32"], "f32", "f32.reinterpret_i32");
+
+conversion("convert.i32ToF32", "i32", "f32", "f32.convert_i32_s");
+conversion("convert.i32ToF64", "i32", "f64", "f64.convert_i32_s");
+conversion("convert.f32ToF64", "f32", "f64", "f64.promote_f32");
+conversion("convert.f64ToF32", "f64", "f32", "f32.demote_f64");
+conversion("convert.f32ToI32", "f32", "i32", "i32.trunc_sat_f32_s");
+
+for (const name of ["sqrt", "abs", "nearest", "floor"]) scalar(`math.${name}`, ["f32"], "f32", `f32.${name}`);
+for (const name of ["min", "max"]) scalar(`math.${name}`, ["f32", "f32"], "f32", `f32.${name}`);
+
+const unary = ["v128"] as const;
+const binary = ["v128", "v128"] as const;
+const shift = ["v128", "i32"] as const;
+const atIndex = ["i32"] as const;
+const memory = { memory: true };
+const lane = (lanes: number) => ({ immediates: { start: 1, count: 1, below: lanes } });
+
+define(
+  "v128",
+  "load load8Splat load16Splat load32Splat load64Splat load32Zero load64Zero",
+  atIndex,
+  "v128",
+  memory,
+);
+define("v128", "store", ["i32", "v128"], "void", memory);
+define("v128", "and or xor andnot", binary, "v128");
+define("v128", "not", unary, "v128");
+define("v128", "bitselect", ["v128", "v128", "v128"], "v128");
+define("v128", "anyTrue", unary, "bool");
+
+rows.push({
+  name: "shuffle",
+  parameters: binary,
+  result: "v128",
+  memory: false,
+  immediates: { start: 2, count: 16, below: 32 },
+  conversion: false,
+  wat: "i8x16.shuffle",
+});
+
+define("i8x16", "splat", ["i32"], "v128");
+define("i8x16", "add sub minS minU maxS maxU eq ne ltS gtS gtU", binary, "v128");
+define("i8x16", "narrowI16x8S narrowI16x8U swizzle", binary, "v128");
+define("i8x16", "neg abs popcnt", unary, "v128");
+define("i8x16", "shl shrS shrU", shift, "v128");
+define("i8x16", "extractLaneS extractLaneU", unary, "i32", lane(16));
+define("i8x16", "replaceLane", ["v128", "i32"], "v128", lane(16));
+define("i8x16", "bitmask", unary, "i32");
+define("i8x16", "allTrue", unary, "bool");
+
+define("i16x8", "splat", ["i32"], "v128");
+define("i16x8", "add sub mul minS maxS eq gtS narrowI32x4S narrowI32x4U", binary, "v128");
+define("i16x8", "extmulLowI8x16S extmulHighI8x16S", binary, "v128");
+define("i16x8", "neg abs", unary, "v128");
+define("i16x8", "extendLowI8x16S extendHighI8x16S extendLowI8x16U extendHighI8x16U", unary, "v128");
+define("i16x8", "extaddPairwiseI8x16S extaddPairwiseI8x16U", unary, "v128");
+define("i16x8", "shl shrS shrU", shift, "v128");
+// These widen while they load, so the vocabulary files them under the lanes they give.
+for (const [space, short] of ["i16x8.load8x8S", "i16x8.load8x8U", "i32x4.load16x4S", "i32x4.load16x4U"].map(
+  (name) => name.split(".") as [string, string],
+)) {
+  define(space, short, atIndex, "v128", { memory: true, wat: instructionName(`v128.${short}`) });
+}
+define("i16x8", "extractLaneS extractLaneU", unary, "i32", lane(8));
+define("i16x8", "replaceLane", ["v128", "i32"], "v128", lane(8));
+
+define("i32x4", "splat", ["i32"], "v128");
+define("i32x4", "add sub mul minS minU maxS maxU eq ne gtS gtU ltS dotI16x8S", binary, "v128");
+define("i32x4", "neg abs", unary, "v128");
+define("i32x4", "extendLowI16x8S extendHighI16x8S extendLowI16x8U extendHighI16x8U", unary, "v128");
+define("i32x4", "extaddPairwiseI16x8S extaddPairwiseI16x8U truncSatF32x4S", unary, "v128");
+define("i32x4", "shl shrS shrU", shift, "v128");
+define("i32x4", "extractLane", unary, "i32", lane(4));
+define("i32x4", "replaceLane", ["v128", "i32"], "v128", lane(4));
+define("i32x4", "bitmask", unary, "i32");
+define("i32x4", "relaxedDotI8x16I7x16AddS", ["v128", "v128", "v128"], "v128");
+
+define("f32x4", "splat", ["f32"], "v128");
+define("f32x4", "add sub mul div min max pmin pmax eq lt gt le ge", binary, "v128");
+define("f32x4", "neg abs sqrt nearest floor", unary, "v128");
+define("f32x4", "convertI32x4S convertI32x4U demoteF64x2Zero", unary, "v128");
+define("f32x4", "extractLane", unary, "f32", lane(4));
+define("f32x4", "replaceLane", ["v128", "f32"], "v128", lane(4));
+
+define("f64x2", "splat", ["f64"], "v128");
+define("f64x2", "add sub mul div", binary, "v128");
+define("f64x2", "abs promoteLowF32x4", unary, "v128");
+define("f64x2", "extractLane", unary, "f64", lane(2));
+define("f64x2", "replaceLane", ["v128", "f64"], "v128", lane(2));
+
+define("i64x2", "splat", ["i64"], "v128");
+define("i64x2", "add sub", binary, "v128");
+
+export const intrinsics: ReadonlyMap<string, Intrinsic> = new Map(rows.map((row) => [row.name, row]));
