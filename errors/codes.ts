@@ -20,6 +20,7 @@ export const hints = {
   INVALID_TENSOR: "The tensor's bytes do not mean what its type says; download or convert the file again.",
   INVALID_WEIGHTS: "The weights hold values that cannot be quantized; re-export the checkpoint.",
   CORRUPT_FILE: "Copy or download the file again.",
+  READ_FAILED: "Check the connection or the disk, then load again.",
   INVALID_MANIFEST: "Rebuild the artifact with this version of bitloom.",
   UNSUPPORTED_FORMAT: "Rebuild the artifact with this version of bitloom, or update bitloom.",
   NO_DEVICE: "Run `bitloom doctor` to see what this machine can run.",
@@ -33,6 +34,8 @@ export const hints = {
   ABORTED: "The caller's AbortSignal ended the work.",
   WORKER_FAILED: "Try --threads 1; if that works, report the machine and engine version.",
   SELF_CHECK_FAILED: "This device computes a kernel wrongly; use another device and report it.",
+  DEVICE_FAILED: "Load the model again; if it happens again, report it with the artifact's kernels folder.",
+  INVALID_LOGITS: "The weights or this device are at fault; rebuild the artifact or try another device.",
   WRITE_FAILED: "Check that the output folder is writable and the disk has room.",
 } as const satisfies Record<string, string>;
 

@@ -1,4 +1,4 @@
-import { z } from "zod";
+import { z } from "zod/mini";
 
 /** Bump when an older runtime could misread a newer artifact. */
 export const FORMAT_VERSION = 1;
@@ -6,26 +6,35 @@ export const FORMAT_VERSION = 1;
 /** Bytes covered by one sha256 of a file, so that corruption is found, and named, while streaming. */
 export const CHUNK_BYTES = 4 * 1024 * 1024;
 
-const count = z.int().min(0);
+const count = z.int().check(z.minimum(0));
+const positive = z.int().check(z.minimum(1));
 const dtype = z.enum(["f32", "f16", "bf16", "i8", "u8", "i32", "u32"]);
 const dim = z.union([count, z.string()]);
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/);
+const sha256 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
+
+/** A file inside the artifact: no scheme, no leading slash and no `..`, so that nothing outside it can be named. */
+const path = z
+  .string()
+  .check(z.maxLength(255), z.regex(/^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[\w.-]+(?:\/[\w.-]+)*$/));
+
+/** Names of symbols and entries: what a JavaScript object may safely have as keys, in order of insertion. */
+const identifier = z.string().check(z.regex(/^[A-Za-z][\w.-]{0,63}$/));
 
 /** A count computed from symbols when an entry is called: `["ceildiv", "seq", 4]`. */
 export type SymbolExpr =
   | number
   | string
   | readonly ["add" | "mul" | "max" | "min" | "ceildiv", SymbolExpr, SymbolExpr];
-export const symbolExpr: z.ZodType<SymbolExpr> = z.lazy(() =>
+export const symbolExpr: z.ZodMiniType<SymbolExpr> = z.lazy(() =>
   z.union([
     z.int(),
     z.string(),
-    z.tuple([z.enum(["add", "mul", "max", "min", "ceildiv"]), symbolExpr, symbolExpr]).readonly(),
+    z.readonly(z.tuple([z.enum(["add", "mul", "max", "min", "ceildiv"]), symbolExpr, symbolExpr])),
   ]),
 );
 
 /** One file of the artifact; hashes cover successive `CHUNK_BYTES` pieces. */
-const file = z.object({ path: z.string(), bytes: count, sha256: z.array(sha256) });
+const file = z.object({ path, bytes: count, sha256: z.array(sha256) });
 
 /**
  * A tensor's place in a region of device memory. `weights` is laid out as in weights.safetensors (one copy,
@@ -59,7 +68,7 @@ const step = z.object({
   /** Work items; each thread or workgroup takes a share. */
   range: symbolExpr,
   /** Run only if lower <= value <= upper: how a plan chooses a GEMV for one row and a GEMM for many. */
-  guard: z.object({ value: symbolExpr, lower: count, upper: count }).optional(),
+  guard: z.optional(z.object({ value: symbolExpr, lower: count, upper: count })),
   /** The graph op this step came from, for people. */
   label: z.string(),
 });
@@ -68,27 +77,27 @@ const entry = z.object({
   inputs: z.array(tensor),
   outputs: z.array(tensor),
   /** Largest value of each symbol the entry was planned for; the smallest is 1. */
-  symbols: z.record(z.string(), z.int().min(1)),
+  symbols: z.record(identifier, positive),
   steps: z.array(step),
 });
 
 const languageModel = z.object({
-  vocabularySize: z.int().min(1),
-  contextLength: z.int().min(1),
+  vocabularySize: positive,
+  contextLength: positive,
   /** Tokens one `prefill` call takes at most. */
-  chunkLength: z.int().min(1),
-  slots: z.int().min(1),
-  bosToken: z.int().nullable(),
+  chunkLength: positive,
+  slots: positive,
+  bosToken: z.nullable(z.int()),
   stopTokens: z.array(z.int()),
 });
 
 const wasmTarget = z.object({
   /** Modules by variant; all compute the same bits. */
   modules: z.object({
-    baseline: z.string(),
-    relaxed: z.string(),
-    baselineShared: z.string(),
-    relaxedShared: z.string(),
+    baseline: path,
+    relaxed: path,
+    baselineShared: path,
+    relaxedShared: path,
   }),
   /** Byte address of each region in linear memory, and of the symbol table the driver reads. */
   memory: z.object({
@@ -102,10 +111,10 @@ const wasmTarget = z.object({
     state: count,
     weights: count,
     totalBytes: count,
-    maxThreads: z.int().min(1),
+    maxThreads: positive,
   }),
   /** Order in which symbol values (i32) are stored at `memory.symbols`. */
-  symbolOrder: z.array(z.string()),
+  symbolOrder: z.array(identifier),
 });
 
 export const manifestSchema = z.object({
@@ -119,7 +128,7 @@ export const manifestSchema = z.object({
     bytes: count,
     shards: z.array(
       z.object({
-        path: z.string(),
+        path,
         /** First byte of tensor data in the file (after the safetensors header). */
         dataOffset: count,
         bytes: count,
@@ -129,17 +138,20 @@ export const manifestSchema = z.object({
     ),
   }),
   regions: z.object({ io: count, arena: count, state: count }),
-  entries: z.record(z.string(), entry),
-  kernels: z.array(z.object({ name: z.string(), source: z.string(), template: z.string() })),
-  targets: z.object({ wasm: wasmTarget.optional() }),
-  languageModel: languageModel.optional(),
+  /** In the order the targets number them. */
+  entries: z.record(identifier, entry),
+  kernels: z.array(z.object({ name: z.string(), source: path, template: z.string() })),
+  targets: z.object({ wasm: z.optional(wasmTarget) }),
+  languageModel: z.optional(languageModel),
 });
 
 export type Manifest = z.infer<typeof manifestSchema>;
+export type ArtifactFile = z.infer<typeof file>;
 export type Entry = z.infer<typeof entry>;
 export type Step = z.infer<typeof step>;
 export type Argument = z.infer<typeof argument>;
 export type TensorSlot = z.infer<typeof tensor>;
+export type TensorDType = z.infer<typeof dtype>;
 export type Region = z.infer<typeof region>;
 export type WasmTarget = z.infer<typeof wasmTarget>;
 export type LanguageModel = z.infer<typeof languageModel>;

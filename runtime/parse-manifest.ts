@@ -1,0 +1,290 @@
+import { BitloomError } from "../errors/index.ts";
+import { arrays } from "./dtypes.ts";
+import { CHUNK_BYTES, FORMAT_VERSION, type Manifest, manifestSchema, type SymbolExpr } from "./manifest.ts";
+import { evaluate } from "./symbols.ts";
+
+/** Bytes a wasm32 memory can have. */
+const MAX_WASM_BYTES = 2 ** 32;
+/** Bytes at `memory.control` that belong to the driver. */
+const CONTROL_BYTES = 64;
+const MAX_THREADS = 1024;
+
+type Path = readonly PropertyKey[];
+
+const show = (value: unknown): string => {
+  const text = JSON.stringify(value) ?? "nothing";
+  return text.length > 80 ? `${text.slice(0, 80)}…` : text;
+};
+
+const format = (path: Path): string =>
+  path.reduce<string>(
+    (text, key) => (typeof key === "number" ? `${text}[${key}]` : `${text}.${String(key)}`),
+    "manifest.json",
+  );
+
+function fail(path: Path, expected: string, received: unknown): never {
+  throw new BitloomError("INVALID_MANIFEST", "The artifact's manifest is invalid", {
+    location: format(path),
+    expected,
+    received: show(received),
+  });
+}
+
+/**
+ * Reads manifest.json. Everything the loader later trusts is checked here: that sizes and offsets fit into
+ * one another and into a device's address space, and that whatever is named exists.
+ * @throws BitloomError UNSUPPORTED_FORMAT for another format version, INVALID_MANIFEST naming the field.
+ */
+export function parseManifest(text: string): Manifest {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new BitloomError("INVALID_MANIFEST", "manifest.json is not JSON", {
+      received: show(text.slice(0, 60)),
+      cause,
+    });
+  }
+  return checkManifest(value);
+}
+
+/** As `parseManifest`, of a value already read. */
+export function checkManifest(value: unknown): Manifest {
+  if (typeof value !== "object" || value === null) fail([], "an object", value);
+  const { format: kind, formatVersion } = value as Record<string, unknown>;
+  if (kind !== "bitloom") fail(["format"], '"bitloom"', kind);
+  if (formatVersion !== FORMAT_VERSION && Number.isInteger(formatVersion)) {
+    throw new BitloomError("UNSUPPORTED_FORMAT", "This runtime cannot read the artifact's format", {
+      expected: `format version ${FORMAT_VERSION}`,
+      received: `format version ${formatVersion}`,
+    });
+  }
+  const manifest = parseSchema(value);
+  checkFiles(manifest);
+  checkWeights(manifest);
+  checkEntries(manifest);
+  checkWasm(manifest);
+  checkLanguageModel(manifest);
+  return manifest;
+}
+
+function parseSchema(value: object): Manifest {
+  let result: ReturnType<typeof manifestSchema.safeParse>;
+  try {
+    result = manifestSchema.safeParse(value);
+  } catch (cause) {
+    // Symbol expressions are recursive: a hostile one exhausts the stack.
+    throw new BitloomError("INVALID_MANIFEST", "The artifact's manifest is nested too deeply", { cause });
+  }
+  if (result.success) return result.data;
+  const issue = result.error.issues[0]!;
+  const received = issue.path.reduce<unknown>(
+    (at, key) =>
+      typeof at === "object" && at !== null ? (at as Record<PropertyKey, unknown>)[key] : undefined,
+    value,
+  );
+  fail(issue.path, describe(issue), received);
+}
+
+type Issue = NonNullable<ReturnType<typeof manifestSchema.safeParse>["error"]>["issues"][number];
+
+function describe(issue: Issue): string {
+  switch (issue.code) {
+    case "invalid_type":
+      return issue.expected;
+    case "invalid_value":
+      return issue.values.map(show).join(" or ");
+    case "too_small":
+      return `at least ${issue.minimum}`;
+    case "too_big":
+      return `at most ${issue.maximum}`;
+    case "invalid_format":
+      return `text that matches ${issue.pattern ?? issue.format}`;
+    case "invalid_key":
+      return "a plain name";
+    default:
+      return "a value of another kind";
+  }
+}
+
+function checkFiles({ files }: Manifest): void {
+  const seen = new Set<string>();
+  for (const [index, { path, bytes, sha256 }] of files.entries()) {
+    if (seen.has(path)) fail(["files", index, "path"], "each file once", path);
+    seen.add(path);
+    // An empty file has the hash of nothing.
+    const chunks = Math.max(1, Math.ceil(bytes / CHUNK_BYTES));
+    if (sha256.length !== chunks) {
+      fail(["files", index, "sha256"], `${chunks} hashes for ${bytes} bytes`, sha256.length);
+    }
+  }
+}
+
+function checkWeights({ files, weights }: Manifest): void {
+  let filled = 0;
+  for (const [index, shard] of weights.shards.entries()) {
+    const path = ["weights", "shards", index];
+    const file = files.find((candidate) => candidate.path === shard.path);
+    if (file === undefined) fail([...path, "path"], "a path listed in files", shard.path);
+    if (shard.dataOffset + shard.bytes > file.bytes) {
+      fail([...path, "bytes"], `at most ${file.bytes - shard.dataOffset}, what the file has`, shard.bytes);
+    }
+    if (shard.regionOffset !== filled) {
+      fail([...path, "regionOffset"], `${filled}, where the shard before ends`, shard.regionOffset);
+    }
+    filled += shard.bytes;
+  }
+  if (filled !== weights.bytes) fail(["weights", "bytes"], `${filled}, the sum of the shards`, weights.bytes);
+}
+
+function checkEntries(manifest: Manifest): void {
+  const kernels = new Set(manifest.kernels.map(({ name }) => name));
+  for (const [name, entry] of Object.entries(manifest.entries)) {
+    const path = ["entries", name];
+    const largest = new Map(Object.entries(entry.symbols));
+    const smallest = new Map([...largest.keys()].map((symbol) => [symbol, 1]));
+
+    const bound = new Set<string>();
+    for (const side of ["inputs", "outputs"] as const) {
+      const names = new Set<string>();
+      for (const [index, tensor] of entry[side].entries()) {
+        const at = [...path, side, index];
+        if (names.has(tensor.name)) fail([...at, "name"], `each of the ${side} once`, tensor.name);
+        names.add(tensor.name);
+        let elements = 1;
+        for (const [axis, dim] of tensor.dims.entries()) {
+          if (typeof dim === "string" && !largest.has(dim))
+            fail([...at, "dims", axis], "a symbol of the entry", dim);
+          if (typeof dim === "string" && side === "inputs") bound.add(dim);
+          if (typeof dim === "string" && side === "outputs" && !bound.has(dim)) {
+            fail([...at, "dims", axis], "a symbol that an input has", dim);
+          }
+          elements *= typeof dim === "number" ? dim : largest.get(dim)!;
+        }
+        const width = arrays[tensor.dtype].BYTES_PER_ELEMENT;
+        if (tensor.bytes < elements * width) {
+          fail(
+            [...at, "bytes"],
+            `at least ${elements * width}, for ${elements} of ${tensor.dtype}`,
+            tensor.bytes,
+          );
+        }
+        if (tensor.offset % width !== 0) fail([...at, "offset"], `a multiple of ${width}`, tensor.offset);
+        if (tensor.offset + tensor.bytes > manifest.regions.io) {
+          fail(
+            [...at, "offset"],
+            `at most ${manifest.regions.io - tensor.bytes}, inside the io region`,
+            tensor.offset,
+          );
+        }
+      }
+    }
+
+    const range = (expr: SymbolExpr, at: Path): readonly [number, number] => {
+      try {
+        // Every operator grows with its operands where they are counts.
+        return [evaluate(expr, smallest), evaluate(expr, largest)];
+      } catch {
+        return fail(at, "an expression over the entry's symbols", expr);
+      }
+    };
+    for (const [index, step] of entry.steps.entries()) {
+      const at = [...path, "steps", index];
+      if (!kernels.has(step.kernel)) fail([...at, "kernel"], "a kernel listed in kernels", step.kernel);
+      range(step.range, [...at, "range"]);
+      if (step.guard !== undefined) range(step.guard.value, [...at, "guard", "value"]);
+      for (const [position, argument] of step.arguments.entries()) {
+        const where = [...at, "arguments", position];
+        if (argument.kind === "i32") range(argument.value, [...where, "value"]);
+        if (argument.kind !== "buffer") continue;
+        const size =
+          argument.region === "weights" ? manifest.weights.bytes : manifest.regions[argument.region];
+        const [first, last] = range(argument.offset, [...where, "offset"]);
+        if (!(first >= 0 && last <= size)) {
+          fail([...where, "offset"], `0 to ${size}, inside the ${argument.region} region`, [first, last]);
+        }
+      }
+    }
+  }
+}
+
+function checkWasm({ targets, files, regions, weights, entries }: Manifest): void {
+  const { wasm } = targets;
+  if (wasm === undefined) return;
+  const path = ["targets", "wasm"];
+  for (const [variant, module] of Object.entries(wasm.modules)) {
+    if (!files.some((file) => file.path === module)) {
+      fail([...path, "modules", variant], "a path listed in files", module);
+    }
+  }
+  const { memory, symbolOrder } = wasm;
+  if (memory.totalBytes > MAX_WASM_BYTES) {
+    fail([...path, "memory", "totalBytes"], `at most ${MAX_WASM_BYTES}`, memory.totalBytes);
+  }
+  if (memory.maxThreads > MAX_THREADS) {
+    fail([...path, "memory", "maxThreads"], `at most ${MAX_THREADS}`, memory.maxThreads);
+  }
+  const places = (
+    [
+      ["symbols", 4 * symbolOrder.length],
+      ["control", CONTROL_BYTES],
+      ["scratch", memory.scratchBytes * memory.maxThreads],
+      ["io", regions.io],
+      ["arena", regions.arena],
+      ["state", regions.state],
+      ["weights", weights.bytes],
+    ] as const
+  )
+    .map(([name, bytes]) => ({ name, start: memory[name], end: memory[name] + bytes }))
+    .filter(({ start, end }) => end > start)
+    .sort((a, b) => a.start - b.start);
+  let free = 0;
+  for (const { name, start, end } of places) {
+    if (start < free) fail([...path, "memory", name], `at least ${free}, past what lies before`, start);
+    free = end;
+  }
+  if (memory.totalBytes < free)
+    fail([...path, "memory", "totalBytes"], `at least ${free}`, memory.totalBytes);
+  for (const region of ["symbols", "control", "scratch", "io", "arena", "state", "weights"] as const) {
+    if (memory[region] % 16 !== 0) fail([...path, "memory", region], "a multiple of 16", memory[region]);
+  }
+  for (const [name, entry] of Object.entries(entries)) {
+    for (const symbol of Object.keys(entry.symbols)) {
+      if (!symbolOrder.includes(symbol)) {
+        fail([...path, "symbolOrder"], `to include "${symbol}", a symbol of ${name}`, symbolOrder);
+      }
+    }
+  }
+}
+
+/** Inputs of a language model's entries; each takes tokens i32[batch, seq] at positions and slots i32[batch]. */
+const LANGUAGE_INPUTS = ["tokens", "positions", "slots"] as const;
+
+function checkLanguageModel({ languageModel, entries }: Manifest): void {
+  if (languageModel === undefined) return;
+  const { vocabularySize, contextLength, chunkLength, bosToken, stopTokens } = languageModel;
+  if (chunkLength > contextLength) {
+    fail(["languageModel", "chunkLength"], `at most the context of ${contextLength}`, chunkLength);
+  }
+  for (const token of bosToken === null ? stopTokens : [bosToken, ...stopTokens]) {
+    if (!(token >= 0 && token < vocabularySize)) {
+      fail(["languageModel"], `token ids below ${vocabularySize}`, token);
+    }
+  }
+  for (const name of ["prefill", "decode"]) {
+    const entry = Object.hasOwn(entries, name) ? entries[name] : undefined;
+    if (entry === undefined) fail(["entries"], `the entries prefill and decode`, Object.keys(entries));
+    const length = name === "prefill" ? chunkLength : 1;
+    for (const input of LANGUAGE_INPUTS) {
+      const tensor = entry.inputs.find((candidate) => candidate.name === input);
+      const needed = input === "tokens" ? length : 1;
+      if (tensor?.dtype !== "i32" || tensor.bytes < 4 * needed) {
+        fail(["entries", name, "inputs"], `an input "${input}" of i32 for ${needed} of them`, tensor);
+      }
+    }
+    const logits = entry.outputs.find((candidate) => candidate.name === "logits");
+    if (logits?.dtype !== "f32" || logits.dims.at(-1) !== vocabularySize) {
+      fail(["entries", name, "outputs"], `an output "logits" of f32[..., ${vocabularySize}]`, logits);
+    }
+  }
+}
