@@ -1,0 +1,370 @@
+import { access, readFile, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { z } from "zod";
+import { BitloomError } from "../../errors/index.ts";
+import type { LanguageModelConfig } from "../dsl/families/config.ts";
+import { type Architecture, type CheckpointConfig, parseConfig, type Quantization } from "./config.ts";
+import { type FamilyTensor, familyTensors, subNorms } from "./family-tensors.ts";
+import { nonFiniteWeight, widen } from "./float-bits.ts";
+import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
+import type { SafetensorsType, StoredTensor } from "./safetensors-header.ts";
+import { type FloatType, type ParameterInfo, type ParameterSource, requireInfo } from "./source.ts";
+
+/** A language model's weights with everything its family needs to build the graph. */
+export interface Checkpoint {
+  /** `config.quantized` tells, by module path, which linears are BitLinear. */
+  readonly config: LanguageModelConfig;
+  readonly quantization: Quantization;
+  readonly source: ParameterSource;
+  /** Files to hand on to the tokenizer, by path. */
+  readonly tokenizerFiles: readonly string[];
+  /** Jinja source. */
+  readonly chatTemplate: string | null;
+}
+
+/** Where tensors lie: one file, or shards. */
+interface TensorPlace {
+  readonly file: SafetensorsFile;
+  readonly tensor: StoredTensor;
+}
+
+const tokenizerFileNames = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "generation_config.json",
+  "chat_template.jinja",
+];
+
+const floatTypes: Partial<Record<SafetensorsType, FloatType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+
+/** Tensors that older checkpoints carry and that hold nothing the model reads. */
+const derivedTensor = /\.rotary_emb\.inv_freq$/;
+
+/**
+ * Opens a Hugging Face folder: config.json, and model.safetensors or its sharded index. Reads headers and
+ * weight scales only; weights are read through `source`, which the caller closes.
+ * Throws MISSING_FILE, CORRUPT_FILE, UNKNOWN_ARCHITECTURE, INVALID_CONFIG, MISSING_TENSOR, INVALID_TENSOR or
+ * INVALID_WEIGHTS.
+ */
+export async function openCheckpoint(folder: string): Promise<Checkpoint> {
+  const configPath = join(folder, "config.json");
+  const config = parseConfig(
+    await readJson(configPath),
+    await readOptionalJson(join(folder, "generation_config.json")),
+    configPath,
+  );
+  const { places, close } = await openTensors(folder);
+  try {
+    const family = {
+      ...config.model,
+      architecture: namedArchitecture(config.model.architecture, places),
+      tiedHead: config.tiedHead ?? !places.has("lm_head.weight"),
+    };
+    const tensors = familyTensors(family);
+    const linears = new Set(tensors.filter(({ role }) => role === "linear").map(moduleOf));
+    const isBitLinear = (module: string) => linears.has(module) && isConverted(module, config);
+    const infos = await describeTensors(tensors, isBitLinear, config.quantization, places, folder);
+    refuseUnknownTensors(places, infos, family.tiedHead);
+    return {
+      config: { ...family, name: basename(resolve(folder)), quantized: isBitLinear },
+      quantization: config.quantization,
+      source: {
+        info: (path) => infos.get(path),
+        paths: () => infos.keys(),
+        async read(path, byteOffset, into) {
+          requireInfo(this, path);
+          const { file, tensor } = places.get(path)!;
+          await file.read(tensor, byteOffset, into);
+        },
+        close,
+      },
+      tokenizerFiles: await existing(tokenizerFileNames.map((name) => join(folder, name))),
+      chatTemplate: await readChatTemplate(folder),
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+/** Opens model.safetensors, or every shard that model.safetensors.index.json names. */
+async function openTensors(
+  folder: string,
+): Promise<{ places: ReadonlyMap<string, TensorPlace>; close: () => Promise<void> }> {
+  const single = join(folder, "model.safetensors");
+  const index = `${single}.index.json`;
+  const files = new Map<string, SafetensorsFile>();
+  const close = async () => {
+    await Promise.all([...files.values()].map((file) => file.close()));
+  };
+  const places = new Map<string, TensorPlace>();
+  try {
+    const [indexPath] = (await existing([single])).length > 0 ? [] : await existing([index]);
+    if (indexPath === undefined) {
+      const file = await openSafetensors(single);
+      files.set(single, file);
+      for (const tensor of file.tensors.values()) places.set(tensor.name, { file, tensor });
+    } else {
+      for (const [name, shard] of await readShardIndex(indexPath)) {
+        let file = files.get(shard);
+        if (file === undefined) {
+          file = await openSafetensors(join(folder, shard));
+          files.set(shard, file);
+        }
+        const tensor = file.tensors.get(name);
+        if (tensor === undefined) {
+          throw new BitloomError("MISSING_TENSOR", `Shard ${shard} lacks tensor "${name}"`, {
+            location: indexPath,
+          });
+        }
+        places.set(name, { file, tensor });
+      }
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return { places, close };
+}
+
+async function readShardIndex(path: string): Promise<Map<string, string>> {
+  const parsed = z.object({ weight_map: z.record(z.string(), z.string()) }).safeParse(await readJson(path));
+  if (!parsed.success) {
+    throw new BitloomError("CORRUPT_FILE", "The index of the shards is malformed", {
+      received: z.prettifyError(parsed.error),
+      location: path,
+    });
+  }
+  const map = new Map(Object.entries(parsed.data.weight_map));
+  for (const shard of map.values()) {
+    // A shard lies beside its index; a path would let a file name reach outside the folder.
+    if (shard !== basename(shard) || !shard.endsWith(".safetensors")) {
+      throw new BitloomError("CORRUPT_FILE", "The index names a shard that is not a safetensors file", {
+        received: shard,
+        location: path,
+      });
+    }
+  }
+  return map;
+}
+
+/** Files of either class exist with either naming of the sub-norms: the header decides, the class is the default. */
+function namedArchitecture(declared: Architecture, places: ReadonlyMap<string, TensorPlace>): Architecture {
+  if (declared === "LlamaForCausalLM") return declared;
+  const named = (["BitNetForCausalLM", "BitnetForCausalLM"] as const).find((architecture) =>
+    places.has(`model.layers.0.${subNorms[architecture]!.attention}.weight`),
+  );
+  return named ?? declared;
+}
+
+/** `modules_to_not_convert` names a module, a part of its path, or its last components. */
+function isConverted(module: string, config: CheckpointConfig): boolean {
+  if (config.quantization === "none") return false;
+  return !config.unconverted.some((name) => `.${module}.`.includes(`.${name}.`));
+}
+
+async function describeTensors(
+  tensors: readonly FamilyTensor[],
+  isBitLinear: (module: string) => boolean,
+  quantization: Quantization,
+  places: ReadonlyMap<string, TensorPlace>,
+  folder: string,
+): Promise<Map<string, ParameterInfo>> {
+  const packed = quantization === "packed-multiply" || quantization === "packed-divide";
+  const isPacked = (tensor: FamilyTensor) =>
+    packed && tensor.role === "linear" && isBitLinear(moduleOf(tensor));
+  const needed = tensors.flatMap((tensor) =>
+    isPacked(tensor) ? [tensor.path, scalePath(tensor.path)] : [tensor.path],
+  );
+  refuseMissing(needed, places, folder);
+  const infos = new Map<string, ParameterInfo>();
+  for (const tensor of tensors) {
+    const { path, dims } = tensor;
+    const place = places.get(path)!;
+    if (isPacked(tensor)) {
+      expectPacked(place, dims);
+      const scale = await readScale(places.get(scalePath(path))!, dims[0]!, quantization);
+      infos.set(path, { dims, form: { kind: "ternary-packed", scale, layout: "hf" } });
+    } else {
+      infos.set(path, { dims, form: { kind: "dense", dtype: expectFloats(place, dims) } });
+    }
+  }
+  return infos;
+}
+
+function moduleOf({ path }: FamilyTensor): string {
+  return path.slice(0, path.lastIndexOf("."));
+}
+
+function scalePath(weightPath: string): string {
+  return `${weightPath}_scale`;
+}
+
+function refuseMissing(
+  needed: readonly string[],
+  places: ReadonlyMap<string, TensorPlace>,
+  folder: string,
+): void {
+  const missing = needed.filter((path) => !places.has(path));
+  if (missing.length === 0) return;
+  const shown = missing.slice(0, 5).join(", ");
+  throw new BitloomError(
+    "MISSING_TENSOR",
+    `The checkpoint lacks ${missing.length} of ${needed.length} tensors`,
+    {
+      expected: missing.length > 5 ? `${shown}, and ${missing.length - 5} more` : shown,
+      received: `${places.size} tensors`,
+      location: folder,
+    },
+  );
+}
+
+/** A tensor nobody reads means that the model computes something else than this family does. */
+function refuseUnknownTensors(
+  places: ReadonlyMap<string, TensorPlace>,
+  infos: ReadonlyMap<string, ParameterInfo>,
+  tiedHead: boolean,
+): void {
+  const unknown = [...places.keys()].filter((name) => {
+    if (infos.has(name) || derivedTensor.test(name)) return false;
+    if (name === "lm_head.weight" && tiedHead) return false;
+    const weight = name.endsWith(".weight_scale") ? name.slice(0, -"_scale".length) : undefined;
+    return weight === undefined || infos.get(weight)?.form.kind !== "ternary-packed";
+  });
+  if (unknown.length === 0) return;
+  const [name] = unknown as [string];
+  throw new BitloomError(
+    "INVALID_TENSOR",
+    `The checkpoint has ${unknown.length} tensors the family does not use`,
+    {
+      received: unknown.slice(0, 5).join(", "),
+      location: `${places.get(name)!.file.file}, tensor "${name}"`,
+      hint: "Check `architectures`, `attention_bias` and `quantization_config` in config.json.",
+    },
+  );
+}
+
+function expectFloats({ file, tensor }: TensorPlace, dims: readonly number[]): FloatType {
+  const dtype = floatTypes[tensor.dtype];
+  if (dtype === undefined || !sameDims(tensor.shape, dims)) {
+    throw wrongTensor(file, tensor, `F32, F16 or BF16 [${dims.join(", ")}]`);
+  }
+  return dtype;
+}
+
+function expectPacked({ file, tensor }: TensorPlace, dims: readonly number[]): void {
+  const [n, k] = dims as [number, number];
+  if (n % 4 !== 0) {
+    throw wrongTensor(file, tensor, `a row count that is a multiple of 4, and not ${n}, for packed weights`);
+  }
+  if (tensor.dtype !== "U8" || !sameDims(tensor.shape, [n / 4, k])) {
+    throw wrongTensor(file, tensor, `U8 [${n / 4}, ${k}], the packed form of [${n}, ${k}]`);
+  }
+}
+
+/** Reads a weight_scale and makes it multiplicative: alpha = RN(1 / weight_scale) for divide-style files. */
+async function readScale(
+  { file, tensor }: TensorPlace,
+  rows: number,
+  quantization: Quantization,
+): Promise<Float32Array> {
+  const dtype = floatTypes[tensor.dtype];
+  const count = tensor.shape.reduce((product, dim) => product * dim, 1);
+  if (dtype === undefined || (count !== 1 && count !== rows)) {
+    throw wrongTensor(file, tensor, `F32, F16 or BF16, one number or one for each of ${rows} rows`);
+  }
+  const bytes = new Uint8Array(tensor.bytes);
+  await file.read(tensor, 0, bytes);
+  const stored = widen(bytes, dtype);
+  const scale = quantization === "packed-divide" ? stored.map((value) => 1 / value) : stored;
+  for (const [i, value] of scale.entries()) {
+    if (!Number.isFinite(stored[i]!)) throw nonFiniteWeight(tensor.name, i, [count], stored[i]!);
+    if (!(value > 0 && Number.isFinite(value))) {
+      throw new BitloomError("INVALID_WEIGHTS", `Scale "${tensor.name}" cannot scale weights`, {
+        expected: "a positive finite number",
+        received: `${stored[i]} at index ${i}`,
+        location: `${file.file}, tensor "${tensor.name}", byte ${tensor.offset}`,
+      });
+    }
+  }
+  return scale;
+}
+
+function wrongTensor(file: SafetensorsFile, tensor: StoredTensor, expected: string): BitloomError {
+  return new BitloomError("INVALID_TENSOR", `Tensor "${tensor.name}" is not what config.json promises`, {
+    expected,
+    received: `${tensor.dtype} [${tensor.shape.join(", ")}]`,
+    location: `${file.file}, tensor "${tensor.name}", byte ${tensor.offset}`,
+  });
+}
+
+function sameDims(a: readonly number[], b: readonly number[]): boolean {
+  return a.length === b.length && a.every((dim, i) => dim === b[i]);
+}
+
+/** chat_template.jinja, or the template (the one named "default" of several) in tokenizer_config.json. */
+async function readChatTemplate(folder: string): Promise<string | null> {
+  const [jinja] = await existing([join(folder, "chat_template.jinja")]);
+  if (jinja !== undefined) return readFile(jinja, "utf8");
+  const path = join(folder, "tokenizer_config.json");
+  const parsed = tokenizerConfig.safeParse((await readOptionalJson(path)) ?? {});
+  if (!parsed.success) {
+    throw new BitloomError("INVALID_CONFIG", "The chat template is malformed", {
+      received: z.prettifyError(parsed.error),
+      location: path,
+    });
+  }
+  const template = parsed.data.chat_template ?? null;
+  if (template === null || typeof template === "string") return template;
+  return (template.find(({ name }) => name === "default") ?? template[0])?.template ?? null;
+}
+
+const tokenizerConfig = z.object({
+  chat_template: z
+    .union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))])
+    .nullish(),
+});
+
+/** JSON files beside weights are small; the bound keeps a wrong file from filling memory. */
+const MAX_JSON_BYTES = 256 * 1024 * 1024;
+
+async function readJson(path: string): Promise<unknown> {
+  let text: string;
+  try {
+    if ((await stat(path)).size > MAX_JSON_BYTES) {
+      throw new BitloomError("CORRUPT_FILE", `${basename(path)} is too large to be a JSON file`, {
+        location: path,
+      });
+    }
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    if (cause instanceof BitloomError) throw cause;
+    throw new BitloomError("MISSING_FILE", `Cannot read ${basename(path)}`, { location: path, cause });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new BitloomError("CORRUPT_FILE", `${basename(path)} is not JSON`, {
+      received: String(cause),
+      location: path,
+      cause,
+    });
+  }
+}
+
+async function readOptionalJson(path: string): Promise<unknown> {
+  return (await existing([path])).length > 0 ? readJson(path) : undefined;
+}
+
+async function existing(paths: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(
+    paths.map((path) =>
+      access(path).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  );
+  return paths.filter((_, i) => found[i]);
+}

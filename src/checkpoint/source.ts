@@ -1,0 +1,111 @@
+import { BitloomError } from "../../errors/index.ts";
+
+/** Float types a stored weight may have. */
+export type FloatType = "f32" | "f16" | "bf16";
+
+/** Bytes of one stored element. */
+export const floatBytes: Readonly<Record<FloatType, number>> = { f32: 4, f16: 2, bf16: 2 };
+
+/**
+ * How a parameter's bytes are to be read.
+ * - `dense`: row-major little-endian floats.
+ * - `ternary-packed`: the uint8 [N/4, K] of transformers; bit pair i of byte (r, k) is code + 1 of weight
+ *   (i * N/4 + r, k). `scale` is multiplicative (weight = code * scale): one number, or one a row.
+ */
+export type ParameterForm =
+  | { readonly kind: "dense"; readonly dtype: FloatType }
+  | { readonly kind: "ternary-packed"; readonly scale: Float32Array; readonly layout: "hf" };
+
+export interface ParameterInfo {
+  /** Logical dims: [N, K] for a weight, also when it is stored packed. */
+  readonly dims: readonly number[];
+  readonly form: ParameterForm;
+}
+
+/** Weights by checkpoint path, readable in any order and in pieces. */
+export interface ParameterSource {
+  info(path: string): ParameterInfo | undefined;
+  paths(): Iterable<string>;
+  /** Fills `into` with the stored bytes of `path` from `byteOffset` on. */
+  read(path: string, byteOffset: number, into: Uint8Array): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Bytes of the stored form. */
+export function storedBytes(info: ParameterInfo): number {
+  const elements = info.dims.reduce((product, dim) => product * dim, 1);
+  return info.form.kind === "dense" ? elements * floatBytes[info.form.dtype] : elements / 4;
+}
+
+/** `source.info(path)`, or MISSING_TENSOR. */
+export function requireInfo(source: ParameterSource, path: string): ParameterInfo {
+  const info = source.info(path);
+  if (info === undefined) throw new BitloomError("MISSING_TENSOR", `The weights have no tensor "${path}"`);
+  return info;
+}
+
+export interface MemoryParameter {
+  readonly dims: readonly number[];
+  /** Float32Array for dense f32; Uint16Array holds f16 or bf16 bits, Uint8Array packed codes, as `form` says. */
+  readonly data: Float32Array | Uint16Array | Uint8Array;
+  /** Dense f32 when absent. */
+  readonly form?: ParameterForm;
+}
+
+const denseF32: ParameterForm = { kind: "dense", dtype: "f32" };
+
+/** A source over arrays in memory. */
+export function memorySource(parameters: ReadonlyMap<string, MemoryParameter>): ParameterSource {
+  const infos = new Map<string, ParameterInfo>();
+  for (const [path, { dims, data, form = denseF32 }] of parameters) {
+    const info: ParameterInfo = { dims, form };
+    if (storedBytes(info) !== data.byteLength) {
+      throw new BitloomError("INVALID_TENSOR", `The array given for "${path}" has the wrong length`, {
+        expected: `${storedBytes(info)} bytes for [${dims.join(", ")}] ${describeForm(form)}`,
+        received: `${data.byteLength} bytes`,
+        hint: "Pass one element for each position of `dims`.",
+      });
+    }
+    infos.set(path, info);
+  }
+  return {
+    info: (path) => infos.get(path),
+    paths: () => infos.keys(),
+    async read(path, byteOffset, into) {
+      requireInfo(this, path);
+      const { data } = parameters.get(path)!;
+      checkRange(path, byteOffset, into.byteLength, data.byteLength);
+      into.set(new Uint8Array(data.buffer, data.byteOffset + byteOffset, into.byteLength));
+    },
+    async close() {},
+  };
+}
+
+/** One source over several; the first that knows a path answers for it. */
+export function mergeSources(sources: readonly ParameterSource[]): ParameterSource {
+  const ownerOf = (path: string) => sources.find((source) => source.info(path) !== undefined);
+  return {
+    info: (path) => ownerOf(path)?.info(path),
+    paths: () => new Set(sources.flatMap((source) => [...source.paths()])),
+    async read(path, byteOffset, into) {
+      requireInfo(this, path);
+      await ownerOf(path)!.read(path, byteOffset, into);
+    },
+    async close() {
+      await Promise.all(sources.map((source) => source.close()));
+    },
+  };
+}
+
+/** Refuses a read outside a tensor of `bytes` bytes; a caller's mistake, never the file's. */
+export function checkRange(path: string, byteOffset: number, length: number, bytes: number): void {
+  if (byteOffset >= 0 && byteOffset + length <= bytes) return;
+  throw new BitloomError("INVALID_TENSOR", `A read reaches outside tensor "${path}"`, {
+    expected: `a range within 0..${bytes} bytes`,
+    received: `${byteOffset}..${byteOffset + length}`,
+  });
+}
+
+function describeForm(form: ParameterForm): string {
+  return form.kind === "dense" ? form.dtype : "ternary-packed";
+}
