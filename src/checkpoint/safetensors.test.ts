@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect } from "vitest";
 import { BitloomError } from "../../errors/index.ts";
 import { openSafetensors } from "./safetensors.ts";
 import { dtypeBytes, parseHeader, type SafetensorsType } from "./safetensors-header.ts";
-import { createSafetensors, encodeHeader, type TensorDeclaration } from "./safetensors-writer.ts";
+import { encodeHeader, type TensorDeclaration } from "./safetensors-writer.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -53,17 +53,16 @@ function failure(run: () => unknown): BitloomError {
 
 describe("writing and reading", () => {
   test.prop([declarations, fc.dictionary(fc.string(), fc.string())], { numRuns: 60 })(
-    "gives every tensor back, at any split of the bytes",
+    "gives every tensor back",
     async (tensors, metadata) => {
       const path = join(folder, "round-trip.safetensors");
       const data = Uint8Array.from(
         { length: tensors.reduce((sum, t) => sum + bytesOf(t), 0) },
         (_, i) => i * 7,
       );
-      const writer = await createSafetensors(path, tensors, metadata);
-      expect(writer.dataOffset % 64).toBe(0);
-      for (let i = 0; i < data.length; i += 13) await writer.write(data.subarray(i, i + 13));
-      await writer.finish();
+      const header = encodeHeader(tensors, metadata);
+      expect(header.byteLength % 64).toBe(0);
+      await writeFile(path, Buffer.concat([header, data]));
       const file = await openSafetensors(path);
       try {
         expect({ ...file.metadata }).toEqual({ ...metadata });
@@ -83,17 +82,6 @@ describe("writing and reading", () => {
       }
     },
   );
-
-  test("refuses too few and too many bytes", async () => {
-    const path = join(folder, "count.safetensors");
-    const declared = [{ name: "a", dtype: "U8", shape: [4] }] as const;
-    const short = await createSafetensors(path, declared);
-    await short.write(new Uint8Array(3));
-    await expect(short.finish()).rejects.toMatchObject({ code: "WRITE_FAILED" });
-    const long = await createSafetensors(path, declared);
-    await expect(long.write(new Uint8Array(5))).rejects.toMatchObject({ code: "WRITE_FAILED" });
-    await long.abort();
-  });
 
   test("refuses two tensors of one name", () => {
     const tensor = { name: "a", dtype: "U8", shape: [1] } as const;
