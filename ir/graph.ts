@@ -8,6 +8,11 @@ export interface SourceLocation {
   readonly column: number;
 }
 
+/** `model.ts:12:5` */
+export function formatLocation(location: SourceLocation): string {
+  return `${location.file}:${location.line}:${location.column}`;
+}
+
 /** An SSA value. Identity is the object itself; `name` is a hint for the text form, made unique on print. */
 export interface Value {
   readonly type: TensorType;
@@ -22,14 +27,20 @@ export type Origin =
   | { readonly kind: "state"; readonly name: string }
   | { readonly kind: "node"; readonly node: Node; readonly index: number };
 
-/** One operation. Immutable: a rewrite makes a new node. Operands always exist before their node. */
-export interface Node<Op extends OpName = OpName> {
+/** What every node has, whatever its op. */
+export interface NodeOf<Op extends OpName> {
   readonly op: Op;
   readonly operands: readonly Value[];
   readonly attributes: Attributes<Op>;
   readonly results: readonly Value[];
   readonly location?: SourceLocation;
 }
+
+/**
+ * One operation. Immutable: a rewrite makes a new node. Operands always exist before their node.
+ * A union over ops, so that testing `node.op` narrows `node.attributes`.
+ */
+export type Node<Op extends OpName = OpName> = { readonly [K in Op]: NodeOf<K> }[Op];
 
 /** The range of a symbol: 1 <= symbol <= max. */
 export interface SymbolBound {
@@ -60,6 +71,59 @@ export interface State {
 export interface Output {
   readonly name: string;
   readonly value: Value;
+}
+
+/** The values a graph computes for others: outputs, then next states. */
+export function resultsOf(graph: Graph): readonly Value[] {
+  return [...graph.outputs.map((output) => output.value), ...graph.states.map((state) => state.next)];
+}
+
+/** The node that makes a value, or undefined for inputs, parameters and states. */
+export function producer(value: Value): Node | undefined {
+  return value.origin.kind === "node" ? value.origin.node : undefined;
+}
+
+/**
+ * Every live node, operands before users. The order depends on the graph's structure alone (depth first from
+ * the outputs, then the next states), so equal graphs list their nodes alike.
+ */
+export function topologicalOrder(graph: Graph): Node[] {
+  const order: Node[] = [];
+  const seen = new Set<Node>();
+  // Explicit stack: a deep model would overflow a recursive walk.
+  const stack: { readonly node: Node; next: number }[] = [];
+  const enter = (value: Value) => {
+    const node = producer(value);
+    if (!node || seen.has(node)) return;
+    seen.add(node);
+    stack.push({ node, next: 0 });
+  };
+  for (const root of resultsOf(graph)) {
+    enter(root);
+    while (stack.length > 0) {
+      const frame = stack.at(-1)!;
+      const operand = frame.node.operands[frame.next++];
+      if (operand) enter(operand);
+      else {
+        order.push(frame.node);
+        stack.pop();
+      }
+    }
+  }
+  return order;
+}
+
+/** For each value, the live nodes that read it, in topological order (once each). Outputs are not listed. */
+export function users(graph: Graph): ReadonlyMap<Value, readonly Node[]> {
+  const map = new Map<Value, Node[]>();
+  for (const node of topologicalOrder(graph)) {
+    for (const operand of new Set(node.operands)) {
+      const list = map.get(operand);
+      if (list) list.push(node);
+      else map.set(operand, [node]);
+    }
+  }
+  return map;
 }
 
 export type { Dim };

@@ -23,3 +23,105 @@ export interface TensorType {
   readonly dims: readonly Dim[];
   readonly encoding?: Encoding;
 }
+
+/** Every element type, in the order documentation lists them. */
+export const dtypes: readonly DType[] = ["f32", "f16", "bf16", "i8", "u8", "i32", "u32", "bool"];
+
+/** What a symbol may be called; dims print as bare words. */
+export const symbolPattern = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** A dense (not encoded) type. */
+export function dense(dtype: DType, dims: readonly Dim[]): TensorType {
+  return { dtype, dims };
+}
+
+/** A quantized weight of logical dtype f32. */
+export function encoded(dims: readonly Dim[], encoding: Encoding): TensorType {
+  return { dtype: "f32", dims, encoding };
+}
+
+/** `[batch, 256]` */
+export function formatDims(dims: readonly Dim[]): string {
+  return `[${dims.join(", ")}]`;
+}
+
+/** `ternary(row)`, `ternary(group 64)`, `int8(row)` */
+export function formatEncoding(encoding: Encoding): string {
+  const { kind, scale } = encoding;
+  return `${kind}(${typeof scale === "string" ? scale : `group ${scale.group}`})`;
+}
+
+/** `f32[batch, 256]`, `f32[256, 688] ternary(row)` */
+export function formatType(type: TensorType): string {
+  const base = `${type.dtype}${formatDims(type.dims)}`;
+  return type.encoding ? `${base} ${formatEncoding(type.encoding)}` : base;
+}
+
+export function sameDims(a: readonly Dim[], b: readonly Dim[]): boolean {
+  return a.length === b.length && a.every((dim, axis) => dim === b[axis]);
+}
+
+export function sameScale(a: ScaleGranularity, b: ScaleGranularity): boolean {
+  if (typeof a === "string" || typeof b === "string") return a === b;
+  return a.group === b.group;
+}
+
+export function sameEncoding(a: Encoding | undefined, b: Encoding | undefined): boolean {
+  if (!a || !b) return a === b;
+  return a.kind === b.kind && sameScale(a.scale, b.scale);
+}
+
+export function sameType(a: TensorType, b: TensorType): boolean {
+  return a.dtype === b.dtype && sameDims(a.dims, b.dims) && sameEncoding(a.encoding, b.encoding);
+}
+
+/**
+ * The numpy broadcast of several shapes: aligned at the last axis, an axis of 1 stretches. A symbol only meets
+ * itself or 1. Undefined when they do not fit.
+ */
+export function broadcast(...shapes: (readonly Dim[])[]): readonly Dim[] | undefined {
+  const rank = Math.max(0, ...shapes.map((dims) => dims.length));
+  const result: Dim[] = new Array<Dim>(rank).fill(1);
+  for (const dims of shapes) {
+    for (const [axis, dim] of dims.entries()) {
+      const target = rank - dims.length + axis;
+      if (dim === 1 || dim === result[target]) continue;
+      if (result[target] !== 1) return undefined;
+      result[target] = dim;
+    }
+  }
+  return result;
+}
+
+/** Whether `dims` broadcasts to exactly `target`. */
+export function broadcastsTo(dims: readonly Dim[], target: readonly Dim[]): boolean {
+  const result = broadcast(dims, target);
+  return result !== undefined && sameDims(result, target);
+}
+
+/** A number of elements: `literal` times the product of `symbols` (sorted, repeated for powers). */
+export interface ElementCount {
+  readonly literal: number;
+  readonly symbols: readonly string[];
+}
+
+export function elementCount(dims: readonly Dim[]): ElementCount {
+  let literal = 1;
+  const symbols: string[] = [];
+  for (const dim of dims) {
+    if (typeof dim === "number") literal *= dim;
+    else symbols.push(dim);
+  }
+  return { literal, symbols: symbols.sort() };
+}
+
+/** The dims with every symbol replaced by its value; a symbol without one stays. */
+export function substituteDims(dims: readonly Dim[], values: ReadonlyMap<string, number>): readonly Dim[] {
+  return dims.map((dim) => (typeof dim === "string" ? (values.get(dim) ?? dim) : dim));
+}
+
+/** How many scales a weight [n, k] of this granularity carries. */
+export function scaleCount(scale: ScaleGranularity, n: number, k: number): number {
+  if (scale === "tensor") return 1;
+  return scale === "row" ? n : n * Math.ceil(k / scale.group);
+}

@@ -1,0 +1,170 @@
+import { z } from "zod";
+import { BitloomError } from "../../errors/index.ts";
+import { formatLocation, type SourceLocation, type Value } from "../graph.ts";
+import { isScalarExpr, type ScalarExpr } from "../scalar.ts";
+import type { ConcreteType, Tensor } from "../tensor.ts";
+import type { Dim, DType, ScaleGranularity, TensorType } from "../types.ts";
+import { dtypes, formatType, symbolPattern } from "../types.ts";
+
+/**
+ * Everything Bitloom knows about one op. An op's declaration is annotated `Op<typeof attributes>` rather than
+ * inferred, so that a rule may mention graph types, which are made from the op table, without a cycle.
+ */
+export interface Op<Schema extends z.ZodType = z.ZodType> {
+  /** What it computes, in a sentence or two. */
+  readonly summary: string;
+  /** Operand names in order; `name?` may be left out (trailing ones first), `name...` is any number. */
+  readonly operands: readonly string[];
+  /** Attributes have no defaults: what is written is what is stored. */
+  readonly attributes: Schema;
+  /** The type rule: result types, or a complaint through `site`. */
+  readonly infer: TypeRule<z.output<Schema>>;
+  /** The reference evaluation. */
+  readonly evaluate: Evaluation<z.output<Schema>>;
+  readonly gradient: Gradient<z.output<Schema>>;
+}
+
+export type TypeRule<Attributes> = (
+  operands: readonly TensorType[],
+  attributes: Attributes,
+  site: Site,
+) => readonly TensorType[];
+
+/** Results of the given concrete types from operands that already passed the type rule. */
+export type Evaluation<Attributes> = (
+  operands: readonly Tensor[],
+  attributes: Attributes,
+  results: readonly ConcreteType[],
+) => readonly Tensor[];
+
+/** Reverse mode: from the results' gradients (undefined is zero) to the operands' (undefined: none). */
+export type GradientRule<Attributes> = (context: {
+  readonly operands: readonly Value[];
+  readonly results: readonly Value[];
+  readonly attributes: Attributes;
+  readonly gradients: readonly (Value | undefined)[];
+}) => readonly (Value | undefined)[];
+
+/** A rule, `"zero"` for an op through which no gradient flows, or an explicit gap. */
+export type Gradient<Attributes> = GradientRule<Attributes> | "zero" | "none yet";
+
+/** Where a type rule stands: it reports what is wrong with the op's types, the op's name and the user's line. */
+export class Site {
+  readonly op: string;
+  readonly #operands: readonly TensorType[];
+  readonly #names: readonly string[];
+  readonly #location: SourceLocation | undefined;
+
+  constructor(
+    op: string,
+    names: readonly string[],
+    operands: readonly TensorType[],
+    location: SourceLocation | undefined,
+  ) {
+    this.op = op;
+    this.#names = names;
+    this.#operands = operands;
+    this.#location = location;
+  }
+
+  /** Throws SHAPE_MISMATCH with every operand's type as received. */
+  shape(expected: string): never {
+    return this.#fail("SHAPE_MISMATCH", "operand shapes do not fit", expected, this.#received());
+  }
+
+  /** Throws DTYPE_MISMATCH with every operand's type as received. */
+  dtype(expected: string): never {
+    return this.#fail("DTYPE_MISMATCH", "wrong dtype or encoding", expected, this.#received());
+  }
+
+  /** Throws INVALID_ATTRIBUTE. */
+  attribute(expected: string, received: string): never {
+    return this.#fail("INVALID_ATTRIBUTE", "an attribute does not fit its operands", expected, received);
+  }
+
+  /** Throws LIMIT_EXCEEDED. */
+  limit(expected: string, received: string): never {
+    return this.#fail("LIMIT_EXCEEDED", "too large to stay exact", expected, received);
+  }
+
+  /** Throws DTYPE_MISMATCH unless operand `index` is dense with one of these dtypes. */
+  requireDense(index: number, ...allowed: readonly DType[]): TensorType {
+    const type = this.#operands[index]!;
+    if (type.encoding || !allowed.includes(type.dtype)) {
+      this.dtype(`${this.#name(index)} of dense ${allowed.join(" or ")}`);
+    }
+    return type;
+  }
+
+  /** Throws SHAPE_MISMATCH unless operand `index` has this many axes. */
+  requireRank(index: number, rank: number): TensorType {
+    const type = this.#operands[index]!;
+    if (type.dims.length !== rank) this.shape(`${this.#name(index)} of rank ${rank}`);
+    return type;
+  }
+
+  #name(index: number): string {
+    const name = this.#names[Math.min(index, this.#names.length - 1)] ?? "operand";
+    return name.endsWith("...") ? `${name.slice(0, -3)}[${index}]` : name.replace("?", "");
+  }
+
+  #received(): string {
+    return (
+      this.#operands.map((type, index) => `${this.#name(index)} ${formatType(type)}`).join(", ") || "none"
+    );
+  }
+
+  #fail(
+    code: "SHAPE_MISMATCH" | "DTYPE_MISMATCH" | "INVALID_ATTRIBUTE" | "LIMIT_EXCEEDED",
+    summary: string,
+    expected: string,
+    received: string,
+  ): never {
+    throw new BitloomError(code, `${this.op}: ${summary}`, {
+      expected,
+      received,
+      ...(this.#location && { location: formatLocation(this.#location) }),
+    });
+  }
+}
+
+export const noAttributes = z.strictObject({});
+
+export const dtypeSchema = z.enum(dtypes as readonly [DType, ...DType[]]);
+
+export const axisSchema = z.int();
+
+export const dimSchema: z.ZodType<Dim> = z.union([z.int().min(1), z.string().regex(symbolPattern)]);
+
+/** How many scales a weight has: one, one a row, or one for each `group` columns of a row. */
+export const scaleSchema: z.ZodType<ScaleGranularity> = z.union([
+  z.enum(["tensor", "row"]),
+  z.strictObject({ group: z.int().min(1) }),
+]);
+
+/** Any number, NaN and the infinities included. */
+export const numberSchema = z.custom<number>((value) => typeof value === "number", "must be a number");
+
+export const scalarExprSchema = z.custom<ScalarExpr>(
+  (value) => isScalarExpr(value),
+  "must be a scalar expression",
+);
+
+/** Turns an axis that may count from the end into 0..rank-1. */
+export function resolveAxis(axis: number, rank: number, site: Site): number {
+  const resolved = axis < 0 ? axis + rank : axis;
+  if (resolved < 0 || resolved >= rank) site.attribute(`an axis in ${-rank}..${rank - 1}`, `axis ${axis}`);
+  return resolved;
+}
+
+/** The last axis of an operand, which must be a literal number. */
+export function literalLastDim(type: TensorType, name: string, site: Site): number {
+  const last = type.dims.at(-1);
+  if (typeof last !== "number") return site.shape(`${name} with a literal last axis`);
+  return last;
+}
+
+/** All axes but the last. */
+export function leading(dims: readonly Dim[]): readonly Dim[] {
+  return dims.slice(0, -1);
+}

@@ -1,0 +1,24 @@
+import { toFloat32 } from "../tensor.ts";
+import { softmaxRow } from "./attention.ts";
+import { noAttributes, type Op } from "./define.ts";
+
+/** x f32 [..., K] -> f32 [..., K]. */
+export const softmax: Op<typeof noAttributes> = {
+  summary: "Softmax over the last axis: e^(x - max) / sum.",
+  operands: ["x"],
+  attributes: noAttributes,
+  infer([x], _attributes, site) {
+    site.requireDense(0, "f32");
+    if (x!.dims.length === 0) site.shape("x with at least one axis");
+    return [x!];
+  },
+  evaluate([x], _attributes, [type]) {
+    const k = x!.type.dims.at(-1)!;
+    const from = toFloat32(x!);
+    const data = new Float32Array(from.length);
+    for (let begin = 0; begin < data.length; begin += k)
+      data.set(softmaxRow(from.subarray(begin, begin + k)), begin);
+    return [{ type: type!, data }];
+  },
+  gradient: "none yet",
+};
