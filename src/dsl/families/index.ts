@@ -1,0 +1,12 @@
+import type { LanguageModel } from "../language-model.ts";
+import { bitnet } from "./bitnet.ts";
+import type { LanguageModelConfig } from "./config.ts";
+import { llama } from "./llama.ts";
+
+export type { LanguageModelConfig, RopeScaling } from "./config.ts";
+export { bitnet, llama };
+
+/** The model of the family that a configuration names. */
+export function languageModel(config: LanguageModelConfig): LanguageModel {
+  return config.architecture === "LlamaForCausalLM" ? llama(config) : bitnet(config);
+}

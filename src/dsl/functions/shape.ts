@@ -1,0 +1,89 @@
+import type { DType } from "../../../ir/types.ts";
+import { invalidOption, knownOptions } from "../options.ts";
+import type {
+  Axis,
+  CheckConcat,
+  CheckPermutation,
+  CheckReshape,
+  Concat,
+  Dims,
+  Permute,
+  Plain,
+  ReplaceAxis,
+} from "../shape-types.ts";
+import type { Tensor } from "../tensor.ts";
+import { traceOf } from "../trace.ts";
+
+/**
+ * The same elements in row-major order under other dims: `reshape(x, ["batch", 4, 64])` of `[batch, 256]`.
+ * The lengths must have equal products and the names must be the same ones.
+ */
+export function reshape<D extends DType, S extends Dims, const To extends Dims>(
+  x: Tensor<D, S>,
+  dims: To & CheckReshape<S, To>,
+): Tensor<D, Plain<To>> {
+  const trace = traceOf("reshape", x);
+  if (!Array.isArray(dims)) throw invalidOption("reshape: dims", "a list of lengths and names", dims);
+  return trace.tensor("reshape", [x], { dims: [...(dims as Dims)] });
+}
+
+/** Reorders axes: axis i of the result is axis permutation[i] of `x`. `[a, b, c]` by `[0, 2, 1]` is `[a, c, b]`. */
+export function transpose<D extends DType, S extends Dims, const P extends readonly number[]>(
+  x: Tensor<D, S>,
+  permutation: P & CheckPermutation<S, P>,
+): Tensor<D, Permute<S, P>> {
+  const trace = traceOf("transpose", x);
+  if (!Array.isArray(permutation))
+    throw invalidOption("transpose: permutation", "a list of axes", permutation);
+  return trace.tensor("transpose", [x], { permutation: [...(permutation as readonly number[])] });
+}
+
+/** Which rows of an axis a slice keeps. */
+export interface SliceOptions<A extends number, Size extends number> {
+  /** Negative counts from the last axis. */
+  readonly axis: A;
+  /** First kept index; negative counts from the end of the axis. */
+  readonly start: number;
+  /** How many are kept. */
+  readonly size: Size;
+}
+
+/** A range of one axis: `slice(x, { axis: 1, start: -1, size: 1 })` of `[batch, seq, 64]` is `[batch, 1, 64]`. */
+export function slice<D extends DType, S extends Dims, const A extends Axis<S>, const Size extends number>(
+  x: Tensor<D, S>,
+  options: SliceOptions<A, Size>,
+): Tensor<D, ReplaceAxis<S, A, [Size]>> {
+  const trace = traceOf("slice", x);
+  knownOptions("slice", options, ["axis", "start", "size"]);
+  const { axis, start, size } = options;
+  return trace.tensor("slice", [x], { axis, start, size });
+}
+
+/** The dims of each tensor of a tuple. */
+type DimsOf<All extends readonly Tensor[]> = { -readonly [I in keyof All]: All[I]["dims"] };
+
+/** Joins tensors along one axis, whose lengths must be literal: `[batch, 2]` and `[batch, 3]` -> `[batch, 5]`. */
+export function concat<
+  D extends DType,
+  const All extends readonly Tensor<D>[],
+  const A extends Axis<All[0] extends Tensor<DType, infer S> ? S : Dims>,
+>(
+  tensors: All & CheckConcat<DimsOf<All>, A>,
+  options: { readonly axis: A },
+): Tensor<All[number]["dtype"], Concat<DimsOf<All>, A>> {
+  const list = tensors as readonly Tensor[];
+  if (!Array.isArray(list) || list.length === 0) {
+    throw invalidOption("concat: tensors", "a list of at least one tensor", tensors);
+  }
+  const trace = traceOf("concat", ...list);
+  knownOptions("concat", options, ["axis"]);
+  return trace.tensor("concat", list, { axis: options.axis });
+}
+
+/** Converts the elements: to f32 exactly up to 2^24, to i32 by truncation toward zero. */
+export function cast<S extends Dims, const To extends "f32" | "i32">(
+  x: Tensor<DType, S>,
+  dtype: To,
+): Tensor<To, S> {
+  return traceOf("cast", x).tensor("cast", [x], { dtype });
+}

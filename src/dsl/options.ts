@@ -1,0 +1,47 @@
+import { BitloomError } from "../../errors/index.ts";
+import { formatLocation } from "../../ir/graph.ts";
+import { callerLocation } from "./location.ts";
+
+/** Everything here throws INVALID_OPTION with the option, what it takes, what came, and the user's line. */
+export function invalidOption(option: string, expected: string, received: unknown): BitloomError {
+  const location = callerLocation();
+  return new BitloomError("INVALID_OPTION", `${option} is not valid`, {
+    expected,
+    received: describe(received),
+    hint: "See the option's documentation in your editor.",
+    ...(location && { location: formatLocation(location) }),
+  });
+}
+
+/** A length, a count: an integer of at least 1. */
+export function positiveInteger(option: string, value: number): number {
+  if (!Number.isSafeInteger(value) || value < 1)
+    throw invalidOption(option, "an integer of at least 1", value);
+  return value;
+}
+
+export function positiveNumber(option: string, value: number): number {
+  if (!(Number.isFinite(value) && value > 0)) throw invalidOption(option, "a finite number above 0", value);
+  return value;
+}
+
+export function oneOf<const T>(option: string, value: unknown, allowed: readonly T[]): T {
+  const found = allowed.find((choice) => choice === value);
+  if (found === undefined) throw invalidOption(option, allowed.map(describe).join(" or "), value);
+  return found;
+}
+
+/** Refuses misspelt options, which TypeScript would have caught. */
+export function knownOptions(owner: string, options: object, known: readonly string[]): void {
+  for (const key of Object.keys(options)) {
+    if (!known.includes(key)) throw invalidOption(`${owner}: ${key}`, `options ${known.join(", ")}`, key);
+  }
+}
+
+/** A value as an error message shows it. */
+export function describe(value: unknown): string {
+  if (typeof value === "string") return `"${value}"`;
+  if (typeof value === "function") return value.name === "" ? "a function" : `a function (${value.name})`;
+  if (Array.isArray(value)) return `[${value.map(describe).join(", ")}]`;
+  return typeof value === "object" && value !== null ? `an object ${String(value)}` : String(value);
+}
