@@ -32,7 +32,7 @@ export interface StoredTensor {
 
 export interface SafetensorsHeader {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
-  readonly metadata: Readonly<Record<string, string>>;
+  readonly metadata: ReadonlyMap<string, string>;
 }
 
 /** Real headers take about 150 bytes a tensor; the bound keeps a hostile length from filling memory. */
@@ -44,7 +44,6 @@ const entry = z.object({
   shape: z.array(z.int().min(0)),
   data_offsets: z.tuple([z.int().min(0), z.int().min(0)]),
 });
-const metadata = z.record(z.string(), z.string());
 
 /**
  * The header's length as stored in a file's first 8 bytes, checked against the file's size.
@@ -95,18 +94,25 @@ export function parseHeader(header: Uint8Array, fileBytes: number, file: string)
   }
   const dataStart = 8 + header.byteLength;
   const tensors = new Map<string, StoredTensor>();
-  let info: Record<string, string> = {};
+  let metadata: ReadonlyMap<string, string> = new Map();
   for (const name of names) {
     if (name === "__metadata__") {
-      const parsed = metadata.safeParse(json[name]);
-      if (!parsed.success) throw corrupt(file, 8, "__metadata__ is not a map of strings to strings");
-      info = parsed.data;
+      metadata = readMetadata(json[name], file);
       continue;
     }
     tensors.set(name, readEntry(name, json[name], dataStart, fileBytes, file));
   }
   checkCoverage([...tensors.values()], dataStart, fileBytes, file);
-  return { tensors, metadata: info };
+  return { tensors, metadata };
+}
+
+function readMetadata(json: unknown, file: string): ReadonlyMap<string, string> {
+  const entries =
+    typeof json === "object" && json !== null && !Array.isArray(json) ? Object.entries(json) : null;
+  if (entries === null || entries.some(([, value]) => typeof value !== "string")) {
+    throw corrupt(file, 8, "__metadata__ is not a map of strings to strings");
+  }
+  return new Map(entries);
 }
 
 function readEntry(
