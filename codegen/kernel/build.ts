@@ -4,6 +4,7 @@
  * fails where it was made and not in the assembler.
  */
 import { BitloomError } from "../../errors/index.ts";
+import { foldBinary } from "./fold.ts";
 import { intrinsics } from "./intrinsic-table.ts";
 import {
   type Access,
@@ -78,34 +79,14 @@ export function local(name: string, type: ValueType): Expr {
   return { kind: "ref", type, name };
 }
 
-/** `left operator right`; literal integer operands fold, and `+ 0`, `* 1` and `* 0` disappear. */
+/** `left operator right`; literals fold, and `+ 0`, `* 1` and the like disappear from index arithmetic. */
 export function binary(operator: BinaryOperator, left: Expr, right: Expr): Expr {
   const type = requireSame(operator, left, right);
   const logical = operator === "logical_and" || operator === "logical_or";
   if (logical !== (type === "bool") || type === "v128") {
     throw typeError(`${operator} does not take this type`, logical ? "bool" : "a number", type);
   }
-  return simplifyIndex(operator, type, left, right) ?? { kind: "binary", type, operator, left, right };
-}
-
-function simplifyIndex(operator: BinaryOperator, type: ValueType, left: Expr, right: Expr): Expr | undefined {
-  if (type !== "i32") return undefined;
-  const a = left.kind === "literal" ? Number(left.value) : undefined;
-  const b = right.kind === "literal" ? Number(right.value) : undefined;
-  if (operator === "add") {
-    if (a !== undefined && b !== undefined) return i32(a + b);
-    if (a === 0) return right;
-    if (b === 0) return left;
-  }
-  if (operator === "sub" && b === 0) return left;
-  if (operator === "mul") {
-    if (a !== undefined && b !== undefined) return i32(Math.imul(a, b));
-    if (a === 1) return right;
-    if (b === 1) return left;
-    if (a === 0 || b === 0) return i32(0);
-  }
-  if ((operator === "div" || operator === "rem") && b === 1) return operator === "div" ? left : i32(0);
-  return undefined;
+  return foldBinary(operator, type, left, right) ?? { kind: "binary", type, operator, left, right };
 }
 
 export const add = (left: Expr, right: Expr): Expr => binary("add", left, right);
@@ -230,9 +211,9 @@ export function store(to: BufferParameter, index: Expr, value: Expr): Stmt {
   requireType(`elements of ${to.name} are ${to.element}`, value, loadedType(to.element));
   return { kind: "store", buffer: to.name, index, value };
 }
-export function if_(condition: Expr, then: readonly Stmt[], otherwise: readonly Stmt[] = []): Stmt {
+export function if_(condition: Expr, ifTrue: readonly Stmt[], ifFalse: readonly Stmt[] = []): Stmt {
   requireType("if takes a condition", condition, "bool");
-  return { kind: "if", condition, then, otherwise };
+  return { kind: "if", condition, ifTrue, ifFalse };
 }
 /** `for (let variable = start; variable < end; variable += step) body`, on i32. */
 export function forRange(variable: string, start: Expr, end: Expr, body: readonly Stmt[], step = 1): Stmt {

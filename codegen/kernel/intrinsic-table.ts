@@ -155,3 +155,8 @@ define("i64x2", "splat", ["i64"], "v128");
 define("i64x2", "add sub", binary, "v128");
 
 export const intrinsics: ReadonlyMap<string, Intrinsic> = new Map(rows.map((row) => [row.name, row]));
+
+/** `i32x4`, `math`, …: what stands before the dot. */
+export const intrinsicNamespaces: ReadonlySet<string> = new Set(
+  rows.filter((row) => row.name.includes(".")).map((row) => row.name.slice(0, row.name.indexOf("."))),
+);

@@ -51,6 +51,8 @@ export interface InlineFunction {
   readonly captures: readonly Parameter[];
   readonly body: readonly Stmt[];
   readonly result: Expr;
+  /** Functions its body calls, callees first. */
+  readonly helpers?: readonly KernelFunction[];
 }
 
 export type Stmt =
@@ -68,8 +70,8 @@ export type Stmt =
   | {
       readonly kind: "if";
       readonly condition: Expr;
-      readonly then: readonly Stmt[];
-      readonly otherwise: readonly Stmt[];
+      readonly ifTrue: readonly Stmt[];
+      readonly ifFalse: readonly Stmt[];
     }
   | {
       /** `for (variable = start; condition; variable = next) body`; `continue` goes on with `next`. */
