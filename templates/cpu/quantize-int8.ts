@@ -1,0 +1,76 @@
+import {
+  type Buffer,
+  bits,
+  convert,
+  type f32,
+  f32x4,
+  type i8,
+  i8x16,
+  i16x8,
+  type i32,
+  i32x4,
+  math,
+  v128,
+} from "bitloom/kernel";
+
+/**
+ * Quantizes rows of weights to int8: scale = RN(max|row| / 127), code = clamp(RNE(RN(w / scale)), -127, 127);
+ * a zero row has scale 0 and codes 0. A row with a NaN or Inf gets a scale that is not finite.
+ *
+ * @param weights f32[rows, k]
+ * @param codes i8[rows, k]
+ * @param scales f32[rows]
+ * @param begin first item; an item is a row
+ * @param end one past the last item
+ */
+export function quantizeInt8(
+  weights: Buffer<f32>,
+  codes: Buffer<i8>,
+  scales: Buffer<f32>,
+  k: i32,
+  begin: i32,
+  end: i32,
+): void {
+  for (let row = begin; row < end; row++) {
+    const first = row * k;
+    const last = first + k;
+    const scale: f32 = bits.i32ToF32(largestMagnitude(weights, first, last)) / 127;
+    scales[row] = scale;
+    const whole = first + (k & -16);
+    if (scale === 0) {
+      for (let i = first; i < last; i++) codes[i] = 0;
+    } else {
+      const lanes = f32x4.splat(scale);
+      for (let i = first; i < whole; i += 16) {
+        const low = i16x8.narrowI32x4S(rounded(weights, i, lanes), rounded(weights, i + 4, lanes));
+        const high = i16x8.narrowI32x4S(rounded(weights, i + 8, lanes), rounded(weights, i + 12, lanes));
+        v128.store(codes, i, i8x16.maxS(i8x16.narrowI16x8S(low, high), i8x16.splat(-127)));
+      }
+      for (let i = whole; i < last; i++) {
+        codes[i] = convert.f32ToI32(math.max(math.min(math.nearest(weights[i]! / scale), 127), -127));
+      }
+    }
+  }
+}
+
+/** max |weights[i]| as bits: comparing IEEE magnitudes as integers is exact and puts NaN above everything. */
+function largestMagnitude(weights: Buffer<f32>, first: i32, last: i32): i32 {
+  const mask = i32x4.splat(0x7fffffff);
+  let lanes = i32x4.splat(0);
+  const whole = first + ((last - first) & -4);
+  for (let i = first; i < whole; i += 4) lanes = i32x4.maxS(lanes, v128.and(v128.load(weights, i), mask));
+  let largest = i32x4.extractLane(lanes, 0);
+  largest = largerOf(largest, i32x4.extractLane(lanes, 1));
+  largest = largerOf(largest, i32x4.extractLane(lanes, 2));
+  largest = largerOf(largest, i32x4.extractLane(lanes, 3));
+  for (let i = whole; i < last; i++) largest = largerOf(largest, bits.f32ToI32(weights[i]!) & 0x7fffffff);
+  return largest;
+}
+
+function largerOf(a: i32, b: i32): i32 {
+  return a > b ? a : b;
+}
+
+function rounded(weights: Buffer<f32>, at: i32, scale: v128): v128 {
+  return i32x4.truncSatF32x4S(f32x4.nearest(f32x4.div(v128.load(weights, at), scale)));
+}
