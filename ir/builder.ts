@@ -14,7 +14,7 @@ import {
 } from "./graph.ts";
 import { type Op, Site } from "./ops/define.ts";
 import { type Attributes, type OpName, ops } from "./ops/index.ts";
-import { type Dim, formatType, sameType, symbolPattern, type TensorType } from "./types.ts";
+import { type Dim, formatType, sameType, symbolPattern, type TensorType, typeProblem } from "./types.ts";
 
 /**
  * The result types of an op on operands of these types. Throws INVALID_GRAPH on a wrong number of operands,
@@ -58,6 +58,11 @@ export interface NodeOptions {
   readonly location?: SourceLocation | undefined;
   /** Name hints of the results. */
   readonly names?: readonly (string | undefined)[];
+}
+
+export interface ApplyOptions extends NodeOptions {
+  /** Name hint of the first result. */
+  readonly name?: string | undefined;
 }
 
 /** A node with type-checked operands. Throws as `inferTypes` does. */
@@ -132,7 +137,7 @@ export class GraphBuilder {
   }
 
   /** A weight by checkpoint path. A path asked for again with the same type is the same value. */
-  parameter(path: string, type: TensorType): Value {
+  parameter(path: string, type: TensorType, name = path): Value {
     const known = this.#parameters.get(path);
     if (known) {
       if (sameType(known.type, type)) return known;
@@ -141,15 +146,15 @@ export class GraphBuilder {
         received: formatType(type),
       });
     }
-    const value = this.#declare(type, { kind: "parameter", path }, path);
+    const value = this.#declare(type, { kind: "parameter", path }, name);
     this.#parameters.set(path, value);
     return value;
   }
 
   /** State that outlives a call; give its next value with `setNext`, or it keeps its value. */
-  state(name: string, type: TensorType): Value {
+  state(name: string, type: TensorType, valueName = name): Value {
     this.#requireNew(name, "state", this.#states.has(name));
-    const value = this.#declare(type, { kind: "state", name }, name);
+    const value = this.#declare(type, { kind: "state", name }, valueName);
     this.#states.set(name, value);
     return value;
   }
@@ -176,11 +181,11 @@ export class GraphBuilder {
     op: Name,
     operands: readonly Value[],
     attributes: Attributes<Name>,
-    options: { readonly location?: SourceLocation | undefined; readonly name?: string | undefined } = {},
+    options: ApplyOptions = {},
   ): readonly Value[] {
     return makeNode(op, operands, attributes, {
       location: options.location,
-      names: [options.name],
+      names: options.names ?? [options.name],
     }).results;
   }
 
@@ -189,7 +194,7 @@ export class GraphBuilder {
     op: Name,
     operands: readonly Value[],
     attributes: Attributes<Name>,
-    options: { readonly location?: SourceLocation | undefined; readonly name?: string | undefined } = {},
+    options: ApplyOptions = {},
   ): Value {
     const results = this.apply(op, operands, attributes, options);
     if (results.length !== 1) {
@@ -223,18 +228,11 @@ export class GraphBuilder {
   }
 
   #declare(type: TensorType, origin: Origin, name: string): Value {
-    for (const dim of type.dims) {
-      const bad = typeof dim === "string" ? !this.#symbols.has(dim) : !Number.isInteger(dim) || dim < 1;
-      if (bad) {
-        throw new BitloomError(
-          "INVALID_GRAPH",
-          `${origin.kind} ${JSON.stringify(name)} has an unknown dimension`,
-          {
-            expected: "positive integers and declared symbols",
-            received: formatType(type),
-          },
-        );
-      }
+    const problem = typeProblem(type, (symbol) => this.#symbols.has(symbol));
+    if (problem) {
+      throw new BitloomError("INVALID_GRAPH", `${origin.kind} ${JSON.stringify(name)} has ${problem}`, {
+        received: formatType(type),
+      });
     }
     return makeValue(type, origin, name);
   }

@@ -182,3 +182,14 @@ export function normalizeRows(x: Float32Array, k: number, weight: Float32Array, 
   }
   return out;
 }
+
+/** e^(x - max) / sum, the sum in f64 rounded once. */
+export function softmaxRow(row: Float32Array): Float32Array {
+  let largest = Number.NEGATIVE_INFINITY;
+  for (const x of row) largest = Math.max(largest, x);
+  const exponentials = row.map((x) => Math.exp(RN(x - largest)));
+  let sum = 0;
+  for (const e of exponentials) sum += e;
+  const total = RN(sum);
+  return exponentials.map((e) => e / total);
+}

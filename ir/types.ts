@@ -40,6 +40,20 @@ export function encoded(dims: readonly Dim[], encoding: Encoding): TensorType {
   return { dtype: "f32", dims, encoding };
 }
 
+/** Why a type cannot be, or undefined: dims are positive integers or declared symbols, encodings are of weights. */
+export function typeProblem(type: TensorType, isSymbol: (name: string) => boolean): string | undefined {
+  if (!dtypes.includes(type.dtype)) return `an unknown dtype ${type.dtype}`;
+  for (const dim of type.dims) {
+    if (typeof dim === "string" ? !isSymbol(dim) : !Number.isSafeInteger(dim) || dim < 1) {
+      return `dimension ${dim}, which is neither a positive integer nor a declared symbol`;
+    }
+  }
+  if (type.encoding && (type.dtype !== "f32" || type.dims.length !== 2)) {
+    return `an encoding, which only weights f32 [N, K] have`;
+  }
+  return undefined;
+}
+
 /** `[batch, 256]` */
 export function formatDims(dims: readonly Dim[]): string {
   return `[${dims.join(", ")}]`;

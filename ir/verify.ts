@@ -2,7 +2,7 @@ import { BitloomError } from "../errors/index.ts";
 import { inferTypes } from "./builder.ts";
 import { formatLocation, type Graph, type Node, resultsOf, topologicalOrder, type Value } from "./graph.ts";
 import { isOpName } from "./ops/index.ts";
-import { dtypes, formatType, sameType, symbolPattern, type TensorType } from "./types.ts";
+import { formatType, sameType, symbolPattern, type TensorType, typeProblem } from "./types.ts";
 
 /**
  * Checks that a graph keeps every rule: known ops, operand counts, attributes and types as the op table infers
@@ -94,19 +94,8 @@ function inferAgain(graph: Graph, node: Node, what: string): readonly TensorType
 }
 
 function verifyType(graph: Graph, type: TensorType, what: string): void {
-  const received = formatType(type);
-  if (!dtypes.includes(type.dtype)) fail(graph, `${what} has an unknown dtype`, { received });
-  for (const dim of type.dims) {
-    if (typeof dim === "string" ? !graph.symbols.has(dim) : !Number.isInteger(dim) || dim < 1) {
-      fail(graph, `${what} has an unknown dimension`, {
-        expected: "positive integers and declared symbols",
-        received,
-      });
-    }
-  }
-  if (type.encoding && (type.dtype !== "f32" || type.dims.length !== 2)) {
-    fail(graph, `${what} has an encoding that only weights f32 [N, K] have`, { received });
-  }
+  const problem = typeProblem(type, (symbol) => graph.symbols.has(symbol));
+  if (problem) fail(graph, `${what} has ${problem}`, { received: formatType(type) });
 }
 
 function requireKnown(graph: Graph, value: Value, leaves: ReadonlySet<Value>, user: string): void {

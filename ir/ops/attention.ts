@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { softmaxRow } from "../numerics.ts";
 import { toFloat32 } from "../tensor.ts";
 import { sameDims } from "../types.ts";
 import { requireCacheRows } from "./cache-write.ts";
@@ -80,14 +81,3 @@ export const attention: Op<typeof attributes> = {
   },
   gradient: "none yet",
 };
-
-/** e^(x - max) / sum, the sum in f64 rounded once. */
-export function softmaxRow(row: Float32Array): Float32Array {
-  let largest = Number.NEGATIVE_INFINITY;
-  for (const x of row) largest = Math.max(largest, x);
-  const exponentials = row.map((x) => Math.exp(RN(x - largest)));
-  let sum = 0;
-  for (const e of exponentials) sum += e;
-  const total = RN(sum);
-  return exponentials.map((e) => e / total);
-}

@@ -10,7 +10,7 @@ import { dtypes, formatType, symbolPattern } from "../types.ts";
  * Everything Bitloom knows about one op. An op's declaration is annotated `Op<typeof attributes>` rather than
  * inferred, so that a rule may mention graph types, which are made from the op table, without a cycle.
  */
-export interface Op<Schema extends z.ZodType = z.ZodType> {
+export interface Op<Schema extends z.ZodObject = z.ZodObject> {
   /** What it computes, in a sentence or two. */
   readonly summary: string;
   /** Operand names in order; `name?` may be left out (trailing ones first), `name...` is any number. */

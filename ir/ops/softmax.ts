@@ -1,5 +1,5 @@
+import { softmaxRow } from "../numerics.ts";
 import { toFloat32 } from "../tensor.ts";
-import { softmaxRow } from "./attention.ts";
 import { noAttributes, type Op } from "./define.ts";
 
 /** x f32 [..., K] -> f32 [..., K]. */
