@@ -1,0 +1,95 @@
+import { BitloomError } from "../errors/index.ts";
+import { throwIfAborted, yieldToEvents } from "./abort.ts";
+import type { LanguageModel } from "./manifest.ts";
+import type { Session } from "./session.ts";
+
+/** Where the sequence lives in the cache; more than one at a time is for a server to schedule. */
+const SLOT = 0;
+
+/** One token sequence whose keys and values the device holds. The caller holds the session. */
+export class CachedSequence {
+  readonly #session: Session;
+  readonly #info: LanguageModel;
+  #tokens: number[] = [];
+
+  constructor(session: Session, info: LanguageModel) {
+    this.#session = session;
+    this.#info = info;
+  }
+
+  /** Tokens whose keys and values are cached. */
+  get tokens(): readonly number[] {
+    return this.#tokens;
+  }
+
+  /** Forgets every token. */
+  clear(): void {
+    this.#tokens = [];
+  }
+
+  /**
+   * Makes the sequence equal `tokens` and computes the logits after the last of them. What the cache already
+   * holds of their beginning is kept; the rest runs in chunks, between which other events happen.
+   * @returns f32[V]
+   * @throws BitloomError INVALID_INPUT (no tokens), TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, ABORTED: the chunks
+   *   computed until then stay cached
+   */
+  async replace(tokens: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
+    this.#check(tokens, 0);
+    let common = 0;
+    // The last token always runs: its logits are what is asked for.
+    const most = Math.min(this.#tokens.length, tokens.length - 1);
+    while (common < most && this.#tokens[common] === tokens[common]) common++;
+    this.#tokens.length = common;
+    return this.#extend(tokens.slice(common), signal);
+  }
+
+  /** Adds tokens and computes the logits after the last of them. Errors as `replace`. */
+  async append(tokens: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
+    this.#check(tokens, this.#tokens.length);
+    return this.#extend(tokens, signal);
+  }
+
+  async #extend(tokens: readonly number[], signal: AbortSignal | undefined): Promise<Float32Array> {
+    for (let start = 0; ; ) {
+      throwIfAborted(signal);
+      const chunk = tokens.slice(start, start + this.#info.chunkLength);
+      const { logits } = await this.#session.execute(chunk.length === 1 ? "decode" : "prefill", {
+        tokens: { data: Int32Array.from(chunk), dims: [1, chunk.length] },
+        positions: Int32Array.of(this.#tokens.length),
+        slots: Int32Array.of(SLOT),
+      });
+      this.#tokens.push(...chunk);
+      start += chunk.length;
+      if (start === tokens.length) return logits!.data as Float32Array;
+      await yieldToEvents();
+    }
+  }
+
+  #check(tokens: readonly number[], cached: number): void {
+    const { vocabularySize, contextLength } = this.#info;
+    if (tokens.length === 0) {
+      throw new BitloomError("INVALID_INPUT", "The prompt is empty", { expected: "at least one token" });
+    }
+    assertTokens(tokens, vocabularySize);
+    if (cached + tokens.length > contextLength) {
+      throw new BitloomError("CONTEXT_OVERFLOW", "The tokens do not fit into the context", {
+        expected: `at most ${contextLength} tokens`,
+        received: `${cached + tokens.length} tokens`,
+      });
+    }
+  }
+}
+
+/** @throws BitloomError TOKEN_OUT_OF_RANGE naming the first token that is no id of the vocabulary */
+export function assertTokens(tokens: ArrayLike<number>, vocabularySize: number): void {
+  for (let index = 0; index < tokens.length; index++) {
+    const token = tokens[index]!;
+    if (!(Number.isInteger(token) && token >= 0 && token < vocabularySize)) {
+      throw new BitloomError("TOKEN_OUT_OF_RANGE", "A token id is outside the vocabulary", {
+        expected: `0 to ${vocabularySize - 1}`,
+        received: `${token} at index ${index}`,
+      });
+    }
+  }
+}

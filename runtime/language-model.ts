@@ -1,0 +1,111 @@
+import { BitloomError } from "../errors/index.ts";
+import { assertTokens, CachedSequence } from "./cached-sequence.ts";
+import type { Device } from "./devices/device.ts";
+import { type GenerateOptions, Generation, type Prompt } from "./generate.ts";
+import type { LanguageModel as LanguageModelInfo, Manifest } from "./manifest.ts";
+import { type LoadReport, Model } from "./model.ts";
+import type { TensorInputs, TensorOutputs } from "./session.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+/** A loaded artifact that continues text. Keeps the keys and values of one sequence between calls. */
+export class LanguageModel extends Model {
+  readonly info: LanguageModelInfo;
+  /** Absent where the artifact carries none: token ids go in and come out. */
+  readonly tokenizer: Tokenizer | undefined;
+  readonly #sequence: CachedSequence;
+
+  constructor(
+    manifest: Manifest & { readonly languageModel: LanguageModelInfo },
+    device: Device,
+    report: LoadReport,
+    tokenizer: Tokenizer | undefined,
+  ) {
+    super(manifest, device, report);
+    this.info = manifest.languageModel;
+    this.tokenizer = tokenizer;
+    this.#sequence = new CachedSequence(this.session, this.info);
+  }
+
+  /** The tokens whose keys and values are cached. */
+  get cachedTokens(): readonly number[] {
+    return this.#sequence.tokens;
+  }
+
+  /**
+   * Logits after the last of `tokens`, f32[V]. A beginning that the cache already holds is not computed again.
+   * @throws BitloomError INVALID_INPUT (no tokens), TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, ABORTED, BUSY, DISPOSED
+   */
+  async prefill(tokens: readonly number[], { signal }: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+    return this.#exclusively(() => this.#sequence.replace(tokens, signal));
+  }
+
+  /** Logits after `token` has been added to the cached tokens, f32[V]. Errors as `prefill`. */
+  async decode(token: number, { signal }: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+    return this.#exclusively(() => this.#sequence.append([token], signal));
+  }
+
+  /** Forgets the cached tokens. */
+  reset(): void {
+    this.#sequence.clear();
+  }
+
+  /**
+   * Continues a prompt: `for await (const { text } of model.generate("Once"))`. Greedy unless a temperature is
+   * given. A prompt that begins like the cached tokens reuses them.
+   * @throws BitloomError INVALID_OPTION at once; while iterating also INVALID_INPUT (an empty prompt, no
+   *   tokenizer or chat template), TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, INVALID_LOGITS, ABORTED, BUSY, DISPOSED
+   */
+  generate(prompt: Prompt, options: GenerateOptions = {}): Generation {
+    return new Generation(
+      {
+        info: this.info,
+        sequence: this.#sequence,
+        tokenizer: this.tokenizer,
+        loadMs: this.loadMs,
+        acquire: () => this.session.acquire(),
+      },
+      prompt,
+      options,
+    );
+  }
+
+  /** The entry `run` on own positions and slots; the cached tokens are forgotten. */
+  override async run(inputs: TensorInputs): Promise<TensorOutputs> {
+    this.#checkPlaces(inputs);
+    this.reset();
+    return super.run(inputs);
+  }
+
+  /** Embedding and cache rows are addressed by these inputs' values, so that no kernel checks them. */
+  #checkPlaces(inputs: TensorInputs): void {
+    const { vocabularySize, contextLength, slots } = this.info;
+    const values = (name: string): Int32Array => {
+      const input = inputs[name];
+      const data = ArrayBuffer.isView(input) ? input : input?.data;
+      // What is not i32 is refused, with both types, where all inputs are.
+      return data instanceof Int32Array ? data : new Int32Array();
+    };
+    assertTokens(values("tokens"), vocabularySize);
+    const batch = Math.max(1, values("positions").length);
+    const length = values("tokens").length / batch;
+    const check = (name: string, limit: number) => {
+      const wrong = values(name).findIndex((value) => value < 0 || value > limit);
+      if (wrong < 0) return;
+      throw new BitloomError("INVALID_INPUT", `The input "${name}" points outside the cache`, {
+        expected: `0 to ${limit}`,
+        received: `${values(name)[wrong]} at index ${wrong}`,
+      });
+    };
+    check("positions", contextLength - length);
+    check("slots", slots - 1);
+  }
+
+  async #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const release = this.session.acquire();
+    try {
+      return await work();
+    } finally {
+      release();
+    }
+  }
+}

@@ -1,0 +1,188 @@
+import { BitloomError } from "../errors/index.ts";
+import { abortError } from "./abort.ts";
+import type { Device } from "./devices/device.ts";
+import { createWasmDevice } from "./devices/wasm/wasm-device.ts";
+import type { ProgressEvent, Warning } from "./events.ts";
+import { LanguageModel } from "./language-model.ts";
+import type { ArtifactFile, Manifest } from "./manifest.ts";
+import { Model } from "./model.ts";
+import { parseManifest } from "./parse-manifest.ts";
+import { type ReadOptions, readFile, readUnlisted, streamFile } from "./read-file.ts";
+import { type ArtifactLocation, type ArtifactSource, resolveSource } from "./source.ts";
+import { Tokenizer } from "./tokenizer.ts";
+
+export interface LoadOptions {
+  /** Where to run; "auto" takes the best this machine has. Default "auto". */
+  readonly device?: "auto" | "wasm" | undefined;
+  /** Threads to run on. Default: one for each core, as far as the artifact has room for them. */
+  readonly threads?: number | undefined;
+  /** Ends the loading at any time and releases everything. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((event: ProgressEvent) => void) | undefined;
+  /** Told of everything the model works without. Default: `console.warn`. */
+  readonly onWarning?: ((warning: Warning) => void) | undefined;
+  /** Compare every file with its sha256 while it streams. Default true. */
+  readonly verify?: boolean | undefined;
+}
+
+const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
+/** Of files that are read whole: modules and tokenizers. */
+const MAX_WHOLE_BYTES = 256 * 1024 * 1024;
+
+/**
+ * Loads an artifact. Weights stream from `location` to the device's memory in pieces of `CHUNK_BYTES`, so that
+ * loading takes the device's memory and two such pieces. Nothing of the artifact's own JavaScript runs.
+ * @returns a `LanguageModel` where the artifact holds one
+ * @throws BitloomError MISSING_FILE, READ_FAILED, INVALID_MANIFEST, UNSUPPORTED_FORMAT, CORRUPT_FILE (naming file
+ *   and bytes), NO_DEVICE, OUT_OF_MEMORY, INVALID_OPTION, ABORTED; nothing stays allocated
+ */
+export async function load(location: ArtifactLocation, options: LoadOptions = {}): Promise<Model> {
+  const started = performance.now();
+  const { device: asked = "auto", signal, onProgress, onWarning = defaultWarning } = options;
+  if (asked !== "auto" && asked !== "wasm") {
+    throw new BitloomError("INVALID_OPTION", "The option `device` is invalid", {
+      expected: '"auto" or "wasm"',
+      received: String(asked),
+    });
+  }
+  const warnings: Warning[] = [];
+  const warn = (warning: Warning) => {
+    warnings.push(warning);
+    onWarning(warning);
+  };
+  const verify = (options.verify ?? true) && canVerify(warn);
+  const reading: ReadOptions = { signal, onProgress, verify };
+
+  let device: Device | undefined;
+  try {
+    const source = resolveSource(location);
+    const manifest = await readManifest(source, signal);
+    const readWhole = (path: string) => readFile(source, wholeFile(manifest, path), reading);
+    device = await createWasmDevice(manifest, {
+      threads: options.threads,
+      signal,
+      warn,
+      readFile: readWhole,
+    });
+    await loadWeights(source, manifest, device, reading);
+    const tokenizer = await loadTokenizer(manifest, readWhole);
+    const loadMs = performance.now() - started;
+    const total = manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
+    onProgress?.({ status: "ready", file: manifest.name, loaded: total, total, progress: 100 });
+    if (signal?.aborted) throw abortError(signal);
+    return isLanguageModel(manifest)
+      ? new LanguageModel(manifest, device, { loadMs, warnings }, tokenizer)
+      : new Model(manifest, device, { loadMs, warnings });
+  } catch (error) {
+    await device?.dispose();
+    throw signal?.aborted ? abortError(signal) : error;
+  }
+}
+
+/**
+ * `load` for an artifact that must be a language model.
+ * @throws BitloomError INVALID_INPUT when it is not, and as `load`
+ */
+export async function loadLanguageModel(
+  location: ArtifactLocation,
+  options: LoadOptions = {},
+): Promise<LanguageModel> {
+  const model = await load(location, options);
+  if (model instanceof LanguageModel) return model;
+  await model.dispose();
+  throw new BitloomError("INVALID_INPUT", `The artifact "${model.name}" is no language model`, {
+    hint: "Use load() and run().",
+  });
+}
+
+const defaultWarning = ({ message }: Warning): void => console.warn(`bitloom: ${message}`);
+
+function canVerify(warn: (warning: Warning) => void): boolean {
+  if (globalThis.crypto?.subtle !== undefined) return true;
+  warn({
+    code: "NOT_VERIFIED",
+    message: "Files are not compared with their hashes: crypto.subtle needs a secure context (https).",
+  });
+  return false;
+}
+
+async function readManifest(source: ArtifactSource, signal: AbortSignal | undefined): Promise<Manifest> {
+  const bytes = await readUnlisted(source, "manifest.json", MAX_MANIFEST_BYTES, signal);
+  return parseManifest(new TextDecoder().decode(bytes));
+}
+
+function wholeFile(manifest: Manifest, path: string): ArtifactFile {
+  // parseManifest has seen to it that the file is listed.
+  const file = manifest.files.find((candidate) => candidate.path === path)!;
+  if (file.bytes > MAX_WHOLE_BYTES) {
+    throw new BitloomError("INVALID_MANIFEST", `${path} is too large`, {
+      expected: `at most ${MAX_WHOLE_BYTES} bytes`,
+      received: `${file.bytes} bytes`,
+    });
+  }
+  return file;
+}
+
+async function loadWeights(
+  source: ArtifactSource,
+  { files, weights }: Manifest,
+  device: Device,
+  options: ReadOptions,
+): Promise<void> {
+  for (const file of files) {
+    const shards = weights.shards.filter(({ path }) => path === file.path);
+    if (shards.length === 0) continue;
+    await streamFile(
+      source,
+      file,
+      (bytes, offset) => {
+        for (const { dataOffset, bytes: length, regionOffset } of shards) {
+          const start = Math.max(offset, dataOffset);
+          const end = Math.min(offset + bytes.length, dataOffset + length);
+          if (start >= end) continue;
+          device.write(
+            "weights",
+            regionOffset + start - dataOffset,
+            bytes.subarray(start - offset, end - offset),
+          );
+        }
+      },
+      options,
+    );
+  }
+}
+
+async function loadTokenizer(
+  { files }: Manifest,
+  readWhole: (path: string) => Promise<Uint8Array>,
+): Promise<Tokenizer | undefined> {
+  const readText = async (path: string) =>
+    files.some((file) => file.path === path) ? new TextDecoder().decode(await readWhole(path)) : undefined;
+  const tokenizer = await readText("tokenizer.json");
+  if (tokenizer === undefined) return undefined;
+  const config = await readText("tokenizer_config.json");
+  return Tokenizer.create({
+    tokenizer: parseJson("tokenizer.json", tokenizer),
+    config:
+      config === undefined
+        ? undefined
+        : (parseJson("tokenizer_config.json", config) as Record<string, unknown>),
+    chatTemplate: await readText("chat_template.jinja"),
+  });
+}
+
+function parseJson(path: string, text: string): object {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new BitloomError("CORRUPT_FILE", `${path} is not JSON`, {
+      received: (cause as Error).message,
+      cause,
+    });
+  }
+}
+
+const isLanguageModel = (
+  manifest: Manifest,
+): manifest is Manifest & { languageModel: NonNullable<Manifest["languageModel"]> } =>
+  manifest.languageModel !== undefined;

@@ -1,0 +1,80 @@
+import { BitloomError } from "../errors/index.ts";
+import type { Device } from "./devices/device.ts";
+import { arrays } from "./dtypes.ts";
+import type { Manifest } from "./manifest.ts";
+import { bindInputs, boundDims, type Tensor, type TensorInput } from "./tensors.ts";
+
+export type TensorInputs = Readonly<Record<string, TensorInput>>;
+export type TensorOutputs = Readonly<Record<string, Tensor>>;
+
+/** The bare execution of an artifact's entries: one device, one call at a time. */
+export class Session {
+  readonly manifest: Manifest;
+  readonly device: Device;
+  #busy = false;
+  #disposed: Promise<void> | undefined;
+  #failed: BitloomError | undefined;
+
+  constructor(manifest: Manifest, device: Device) {
+    this.manifest = manifest;
+    this.device = device;
+  }
+
+  /**
+   * Takes the session for one piece of work, which ends when the returned function is called.
+   * @throws BitloomError BUSY while another has it, DISPOSED, or DEVICE_FAILED after a device has stopped
+   */
+  acquire(): () => void {
+    this.assertAlive();
+    if (this.#busy) throw new BitloomError("BUSY", "The model is at work on another call");
+    this.#busy = true;
+    return () => {
+      this.#busy = false;
+    };
+  }
+
+  /** @throws BitloomError DISPOSED, or DEVICE_FAILED after a device has stopped */
+  assertAlive(): void {
+    if (this.#disposed !== undefined) throw new BitloomError("DISPOSED", "The model has been disposed of");
+    if (this.#failed !== undefined) throw this.#failed;
+  }
+
+  /**
+   * Runs an entry; the caller holds the session.
+   * @throws BitloomError INVALID_INPUT, DEVICE_FAILED
+   */
+  async execute(name: string, inputs: TensorInputs): Promise<Record<string, Tensor>> {
+    this.assertAlive();
+    const entry = Object.hasOwn(this.manifest.entries, name) ? this.manifest.entries[name]! : undefined;
+    if (entry === undefined) {
+      throw new BitloomError("INVALID_OPTION", `The artifact has no entry "${name}"`, {
+        expected: Object.keys(this.manifest.entries).join(", "),
+      });
+    }
+    const { tensors, symbols } = bindInputs(entry, inputs);
+    for (const { slot, data } of tensors) {
+      this.device.write("io", slot.offset, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+    }
+    try {
+      await this.device.run(name, symbols);
+    } catch (error) {
+      if (error instanceof BitloomError && error.code === "DEVICE_FAILED") this.#failed = error;
+      throw error;
+    }
+    // The device may be gone by now where running it takes turns of the event loop.
+    this.assertAlive();
+    return Object.fromEntries(
+      entry.outputs.map((slot) => {
+        const dims = boundDims(slot, symbols);
+        const array = arrays[slot.dtype];
+        const bytes = dims.reduce((product, dim) => product * dim, array.BYTES_PER_ELEMENT);
+        return [slot.name, { data: new array(this.device.read("io", slot.offset, bytes).buffer), dims }];
+      }),
+    );
+  }
+
+  dispose(): Promise<void> {
+    this.#disposed ??= this.device.dispose();
+    return this.#disposed;
+  }
+}

@@ -1,0 +1,120 @@
+import { BitloomError } from "../errors/index.ts";
+import { arrays, type DType, type TypedArray, type TypedArrayOf } from "./dtypes.ts";
+import type { Entry, TensorSlot } from "./manifest.ts";
+
+/** A tensor with its shape, row-major. f16 and bf16 are Uint16Array of their bits. */
+export interface Tensor<D extends DType = DType, Dims extends readonly number[] = readonly number[]> {
+  readonly data: TypedArrayOf<D>;
+  readonly dims: Dims;
+}
+
+/** An input: with its dims, or bare where the entry's shape leaves at most one dim open. */
+export type TensorInput<D extends DType = DType, Dims extends readonly number[] = readonly number[]> =
+  | TypedArrayOf<D>
+  | Tensor<D, Dims>;
+
+export interface BoundInputs {
+  /** Each input's bytes with its place. */
+  readonly tensors: readonly { readonly slot: TensorSlot; readonly data: TypedArray }[];
+  /** The value each symbol of the entry takes. */
+  readonly symbols: ReadonlyMap<string, number>;
+}
+
+const signature = ({ dtype, dims }: TensorSlot): string => `${dtype}[${dims.join(", ")}]`;
+
+const invalid = (name: string, expected: string, received: string, location?: string): BitloomError =>
+  new BitloomError("INVALID_INPUT", `The input "${name}" does not fit`, {
+    expected,
+    received,
+    ...(location === undefined ? {} : { location }),
+  });
+
+/**
+ * Matches inputs with an entry's signature and solves its symbols from their shapes.
+ * @throws BitloomError INVALID_INPUT naming the input, the expected and the received dims
+ */
+export function bindInputs(entry: Entry, inputs: Readonly<Record<string, TensorInput>>): BoundInputs {
+  const known = new Set(entry.inputs.map(({ name }) => name));
+  for (const name of Object.keys(inputs)) {
+    if (!known.has(name)) throw invalid(name, `one of ${[...known].join(", ")}`, name);
+  }
+  const given = entry.inputs.map((slot) => {
+    const value = Object.hasOwn(inputs, slot.name) ? inputs[slot.name] : undefined;
+    if (value === undefined) throw invalid(slot.name, signature(slot), "nothing");
+    const tensor = ArrayBuffer.isView(value) ? { data: value as TypedArray, dims: undefined } : value;
+    if (!(tensor.data instanceof arrays[slot.dtype])) {
+      throw invalid(slot.name, `${arrays[slot.dtype].name} for ${signature(slot)}`, kindOf(tensor.data));
+    }
+    return { slot, data: tensor.data, dims: tensor.dims };
+  });
+
+  const symbols = new Map<string, number>();
+  const bind = (slot: TensorSlot, symbol: string, size: number, received: string) => {
+    const largest = entry.symbols[symbol]!;
+    const bound = symbols.get(symbol) ?? size;
+    if (bound !== size) {
+      throw invalid(
+        slot.name,
+        `${signature(slot)} with ${symbol} = ${bound}, as in the inputs before`,
+        received,
+      );
+    }
+    if (!(size >= 1 && size <= largest)) {
+      throw invalid(slot.name, `${signature(slot)} with 1 <= ${symbol} <= ${largest}`, received);
+    }
+    symbols.set(symbol, size);
+  };
+
+  for (const { slot, data, dims } of given) {
+    if (dims === undefined) continue;
+    const received = `${slot.dtype}[${Array.from(dims).join(", ")}]`;
+    if (dims.length !== slot.dims.length) throw invalid(slot.name, signature(slot), received);
+    for (const [axis, dim] of slot.dims.entries()) {
+      const size = dims[axis]!;
+      if (!Number.isInteger(size)) throw invalid(slot.name, signature(slot), received);
+      if (typeof dim === "string") bind(slot, dim, size, received);
+      else if (dim !== size) throw invalid(slot.name, signature(slot), received);
+    }
+    const elements = dims.reduce((product, size) => product * size, 1);
+    if (data.length !== elements) {
+      throw invalid(slot.name, `${elements} elements for ${received}`, `${data.length} elements`);
+    }
+  }
+
+  // Bare arrays come last: what the others settled leaves them fewer open dims.
+  for (const { slot, data, dims } of given) {
+    if (dims !== undefined) continue;
+    const received = `${data.length} elements`;
+    const open = slot.dims.filter((dim) => typeof dim === "string" && !symbols.has(dim)) as string[];
+    const settled = slot.dims.reduce<number>(
+      (product, dim) => product * (typeof dim === "number" ? dim : (symbols.get(dim) ?? 1)),
+      1,
+    );
+    if (open.length > 1) {
+      throw invalid(
+        slot.name,
+        `{ data, dims }, since ${signature(slot)} has more than one open dim`,
+        received,
+      );
+    }
+    if (open.length === 1) {
+      const size = data.length / settled;
+      if (!Number.isInteger(size))
+        throw invalid(slot.name, `${signature(slot)}, a multiple of ${settled}`, received);
+      bind(slot, open[0]!, size, received);
+    } else if (data.length !== settled) {
+      throw invalid(slot.name, `${settled} elements for ${signature(slot)}`, received);
+    }
+  }
+
+  for (const symbol of Object.keys(entry.symbols)) if (!symbols.has(symbol)) symbols.set(symbol, 1);
+  return { tensors: given, symbols };
+}
+
+const kindOf = (value: unknown): string =>
+  (value as object | undefined)?.constructor?.name ?? (value === null ? "null" : typeof value);
+
+/** An output's dims once the symbols have values. */
+export function boundDims(slot: TensorSlot, symbols: ReadonlyMap<string, number>): number[] {
+  return slot.dims.map((dim) => (typeof dim === "number" ? dim : symbols.get(dim)!));
+}
