@@ -1,4 +1,21 @@
-import type { Buffer, f32, i8, i16, i32, Static, u8, v128 } from "bitloom/kernel";
+import {
+  type Buffer,
+  type f32,
+  f32x4,
+  type i8,
+  type i16,
+  i16x8,
+  type i32,
+  i32x4,
+  registers,
+  type Static,
+  select,
+  shuffle,
+  type u8,
+  unroll,
+  v128,
+} from "bitloom/kernel";
+import { laneSumI32, sumI32x4 } from "./lanes.ts";
 
 /** What a specialization of {@link ternaryMatmul} fixes. */
 export interface TernaryMatmulOptions {
@@ -7,7 +24,7 @@ export interface TernaryMatmulOptions {
   /** Scales per group of `groupSize` weights along K, instead of none. */
   grouped: boolean;
   /** Activation rows per pass over the weights: 1 (GEMV) or 4 (GEMM). Any m works with either. */
-  tileRows: number;
+  tileRows: 1 | 4;
   /** Call `epilogue4` for whole groups of four columns, `epilogue` for the rest. */
   vector: boolean;
   /**
@@ -22,12 +39,18 @@ export interface TernaryMatmulOptions {
 /**
  * Ternary matrix multiplication out[row, column] = epilogue(sum_k q[row, k] * w[column, k]).
  *
+ * The codes 0, 1, 2 stand for w + 1, so sum q * w = sum q * code - sum q. With groups the accumulator is the
+ * f32 sum over groups, ascending, of RN(f32(sum of the group) * scale). Integers are exact: a product has
+ * magnitude 256 at most, one i32 lane takes a quarter of at most 131,072 of them, and 2^8 * 2^15 leaves room
+ * for the factors 4 and 64 below.
+ *
  * @param codes packed ternary weights [n, k] in the interleaved block layout, 16-byte aligned
  * @param activations i8[m, kPadded], row stride kPadded = ceil(k/64)*64, zero tail, 64 bytes of slack
- * @param sums i32[m], sum of each row's activation codes
+ * @param sums i32[m], sum of each row's activation codes; never read when grouped
  * @param scales f32[ceil(k/groupSize)][ceil(n/4)*4] when grouped; otherwise never read
  * @param out f32[m, n], contiguous
- * @param scratch per thread: tileRows * (kPadded + 64 * groups when grouped) i16, used only without `relaxed`
+ * @param scratch per thread, tileRows * ((relaxed ? 0 : 64 * blocks) + (grouped ? 8 * groups : 0)) i16 where
+ *   blocks = sum over groups of ceil(groupLength/64)
  * @param groupSize weights per group; never read unless grouped
  * @param begin first item; an item is a group of 4 output columns, ceil(n/4) in all
  * @param end one past the last item
@@ -46,4 +69,268 @@ export function ternaryMatmul(
   groupSize: i32,
   begin: i32,
   end: i32,
-): void {}
+): void {
+  const stride = ((k + 63) >> 6) << 6;
+  const scaleStride = ((n + 3) >> 2) << 2;
+  let groups: i32 = 1;
+  let groupLength = k;
+  if (options.grouped) {
+    groups = (k + groupSize - 1) / groupSize;
+    groupLength = groupSize;
+  }
+  const blocks = (groups - 1) * ((groupLength + 63) >> 6) + ((k - (groups - 1) * groupLength + 63) >> 6);
+  const corrections = options.relaxed ? 0 : options.tileRows * 64 * blocks;
+
+  // Constants live in locals, so that engines keep them in registers; in the loops they would be rebuilt.
+  const zero = i32x4.splat(0);
+  const field = i32x4.splat(0x03030303);
+  const field4 = i32x4.splat(0x0c0c0c0c);
+  const lane = i32x4.splat(0x00030003);
+  const lane4 = i32x4.splat(0x000c000c);
+  const lane16 = i32x4.splat(0x00300030);
+  const lane64 = i32x4.splat(0x00c000c0);
+
+  const blocksOf = (g: i32): i32 => {
+    const rest = k - g * groupLength;
+    return (select(rest < groupLength, rest, groupLength) + 63) >> 6;
+  };
+
+  /** Where a tile's row starts; rows past the last repeat it and their results are dropped. */
+  const rowStart = (row: i32): i32 => select(row < m, row, m - 1) * stride;
+
+  /**
+   * Fills the scratch for a tile of rows: without relaxed SIMD the activations as i16, even bytes of 16 and
+   * then odd ones, each 64 codes taking 8 vectors; with groups the sums of the activations that meet each
+   * group's blocks. A tail block meets activations of the next group too: its padding has code 1, and the sum
+   * takes them away again.
+   */
+  const prepare = (row: i32): void => {
+    for (const r of unroll(options.tileRows)) {
+      let to: i32 = r * 64 * blocks;
+      for (let g: i32 = 0; g < groups; g++) {
+        let total = zero;
+        const start = rowStart(row + r) + g * groupLength;
+        const stop = start + (blocksOf(g) << 6);
+        for (let q = start; q < stop; q += 64) {
+          for (const j of unroll(4)) {
+            const x = v128.load(activations, q + 16 * j);
+            if (options.grouped) {
+              total = i32x4.add(total, i32x4.extaddPairwiseI16x8S(i16x8.extaddPairwiseI8x16S(x)));
+            }
+            if (!options.relaxed) {
+              // One row meets codes masked in place, worth 4^j times themselves: all products get factor 64.
+              const shift = options.tileRows === 1 ? 6 - 2 * j : 0;
+              v128.store(scratch, to + 8 * j, i16x8.shrS(i16x8.shl(x, 8), 8 - shift));
+              v128.store(scratch, to + 8 * j + 32, i16x8.shl(i16x8.shrS(x, 8), shift));
+            }
+          }
+          to += 64;
+        }
+        if (options.grouped) {
+          v128.store(scratch, corrections + (g * options.tileRows + r) * 8, i32x4.splat(laneSumI32(total)));
+        }
+      }
+    }
+  };
+
+  /** Stores columns column..column+3 of one row; `total` lacks the row's sum unless grouped. */
+  const finish = (total: v128, row: i32, column: i32): void => {
+    let acc = total;
+    if (!options.grouped) acc = i32x4.sub(total, i32x4.splat(sums[row]!));
+    const index = row * n + column;
+    if (options.vector && column + 4 <= n) {
+      v128.store(out, index, options.epilogue4(acc, row, column));
+    } else {
+      for (const c of unroll(4)) {
+        if (column + c < n) {
+          if (options.grouped) out[index + c] = options.epilogue(f32x4.extractLane(acc, c), row, column + c);
+          else out[index + c] = options.epilogue(i32x4.extractLane(acc, c), row, column + c);
+        }
+      }
+    }
+  };
+
+  /** One row times four columns: memory is read strictly forward, every 16 bytes of codes once or twice. */
+  const vectorTile = (row: i32, item: i32): void => {
+    const column = item << 2;
+    let from = (item * blocks) << 6;
+    let widened: i32 = 0;
+    let total = zero;
+    for (let g: i32 = 0; g < groups; g++) {
+      const limit = from + (blocksOf(g) << 6);
+      let dots = zero;
+      if (options.relaxed) {
+        const plain = registers(4, zero);
+        const quadruple = registers(4, zero);
+        let q = rowStart(row) + g * groupLength;
+        for (let w = from; w < limit; w += 64) {
+          // Fields 0 and 1, then 2 and 3: two loads of the codes cost less than registers do.
+          const a0 = v128.load(activations, q);
+          const a1 = v128.load(activations, q + 16);
+          for (const c of unroll(4)) {
+            const x = v128.load(codes, w + 16 * c);
+            plain[c] = i32x4.relaxedDotI8x16I7x16AddS(a0, v128.and(x, field), plain[c]!);
+            quadruple[c] = i32x4.relaxedDotI8x16I7x16AddS(a1, v128.and(x, field4), quadruple[c]!);
+          }
+          const a2 = v128.load(activations, q + 32);
+          const a3 = v128.load(activations, q + 48);
+          for (const c of unroll(4)) {
+            const x = i32x4.shrU(v128.load(codes, w + 16 * c), 4);
+            plain[c] = i32x4.relaxedDotI8x16I7x16AddS(a2, v128.and(x, field), plain[c]!);
+            quadruple[c] = i32x4.relaxedDotI8x16I7x16AddS(a3, v128.and(x, field4), quadruple[c]!);
+          }
+          q += 64;
+        }
+        for (const c of unroll(4)) plain[c] = i32x4.add(plain[c]!, i32x4.shrS(quadruple[c]!, 2));
+        dots = sumI32x4(plain[0]!, plain[1]!, plain[2]!, plain[3]!);
+      } else {
+        const acc = registers(4, zero);
+        const x = registers(4, zero);
+        let q = widened;
+        const addField = (index: i32, mask: v128): void => {
+          const a = v128.load(scratch, index);
+          for (const c of unroll(4)) acc[c] = i32x4.add(acc[c]!, i32x4.dotI16x8S(a, v128.and(x[c]!, mask)));
+        };
+        for (let w = from; w < limit; w += 64) {
+          // The breaks are never taken. They split the body, which engines that order instructions
+          // themselves would otherwise interleave until most of it is spills.
+          for (const c of unroll(4)) x[c] = v128.load(codes, w + 16 * c);
+          addField(q, lane);
+          addField(q + 8, lane4);
+          if (w > limit) break;
+          addField(q + 16, lane16);
+          addField(q + 24, lane64);
+          if (w > limit) break;
+          for (const c of unroll(4)) x[c] = i16x8.shrU(x[c]!, 8);
+          addField(q + 32, lane);
+          addField(q + 40, lane4);
+          if (w > limit) break;
+          addField(q + 48, lane16);
+          addField(q + 56, lane64);
+          q += 64;
+        }
+        widened = q;
+        dots = i32x4.shrS(sumI32x4(acc[0]!, acc[1]!, acc[2]!, acc[3]!), 6);
+      }
+      from = limit;
+      if (options.grouped) {
+        const sum = f32x4.convertI32x4S(i32x4.sub(dots, v128.load(scratch, corrections + g * 8)));
+        total = f32x4.add(total, f32x4.mul(sum, v128.load(scales, g * scaleStride + column)));
+      } else {
+        total = dots;
+      }
+    }
+    finish(total, row, column);
+  };
+
+  /** Four rows times four columns, two columns at a time: eight accumulators leave registers for the rest. */
+  const matrixTile = (row: i32, item: i32): void => {
+    const column = item << 2;
+    const start = registers(4, stride);
+    for (const r of unroll(4)) start[r] = rowStart(row + r);
+    // totals[2 * half + pair]: rows 2 * pair, 2 * pair + 1 and columns 2 * half, 2 * half + 1.
+    const totals = registers(4, zero);
+    for (const half of unroll(2)) {
+      let from = (item * blocks) << 6;
+      let widened: i32 = 0;
+      for (let g: i32 = 0; g < groups; g++) {
+        const limit = from + (blocksOf(g) << 6);
+        const acc = registers(8, zero);
+        if (options.relaxed) {
+          let q = g * groupLength;
+          for (let w = from; w < limit; w += 64) {
+            let x0 = v128.load(codes, w + 32 * half);
+            let x1 = v128.load(codes, w + 32 * half + 16);
+            for (const j of unroll(4)) {
+              const u0 = v128.and(x0, field);
+              const u1 = v128.and(x1, field);
+              for (const r of unroll(4)) {
+                const a = v128.load(activations, start[r]! + q + 16 * j);
+                acc[2 * r] = i32x4.relaxedDotI8x16I7x16AddS(a, u0, acc[2 * r]!);
+                acc[2 * r + 1] = i32x4.relaxedDotI8x16I7x16AddS(a, u1, acc[2 * r + 1]!);
+              }
+              x0 = i32x4.shrU(x0, 2);
+              x1 = i32x4.shrU(x1, 2);
+            }
+            q += 64;
+          }
+        } else {
+          let x0 = zero;
+          let x1 = zero;
+          let q = widened;
+          const addFields = (index: i32): void => {
+            for (const j of unroll(2)) {
+              const u0 = v128.and(x0, lane);
+              const u1 = v128.and(x1, lane);
+              for (const r of unroll(4)) {
+                const a = v128.load(scratch, r * 64 * blocks + index + 8 * j);
+                acc[2 * r] = i32x4.add(acc[2 * r]!, i32x4.dotI16x8S(a, u0));
+                acc[2 * r + 1] = i32x4.add(acc[2 * r + 1]!, i32x4.dotI16x8S(a, u1));
+              }
+              x0 = i16x8.shrU(x0, 2);
+              x1 = i16x8.shrU(x1, 2);
+            }
+          };
+          for (let w = from; w < limit; w += 64) {
+            x0 = v128.load(codes, w + 32 * half);
+            x1 = v128.load(codes, w + 32 * half + 16);
+            addFields(q);
+            if (w > limit) break;
+            addFields(q + 16);
+            if (w > limit) break;
+            addFields(q + 32);
+            if (w > limit) break;
+            addFields(q + 48);
+            q += 64;
+          }
+          widened = q;
+        }
+        from = limit;
+        for (const pair of unroll(2)) {
+          const dots = sumI32x4(acc[4 * pair]!, acc[4 * pair + 1]!, acc[4 * pair + 2]!, acc[4 * pair + 3]!);
+          if (options.grouped) {
+            const first = v128.load(scratch, corrections + g * 32 + 16 * pair);
+            const second = v128.load(scratch, corrections + g * 32 + 16 * pair + 8);
+            const sum = f32x4.convertI32x4S(i32x4.sub(dots, lowHalves(first, second)));
+            const scale = v128.load64Splat(scales, g * scaleStride + column + 2 * half);
+            totals[2 * half + pair] = f32x4.add(totals[2 * half + pair]!, f32x4.mul(sum, scale));
+          } else {
+            totals[2 * half + pair] = dots;
+          }
+        }
+      }
+    }
+    for (const pair of unroll(2)) {
+      const even = row + 2 * pair;
+      if (even < m) finish(lowHalves(totals[pair]!, totals[2 + pair]!), even, column);
+      if (even + 1 < m) finish(highHalves(totals[pair]!, totals[2 + pair]!), even + 1, column);
+    }
+  };
+
+  const tile = (row: i32, item: i32): void => {
+    if (options.tileRows === 1) vectorTile(row, item);
+    else matrixTile(row, item);
+  };
+
+  if (options.relaxed && !options.grouped) {
+    // The columns' codes stay in the first cache while all rows pass.
+    for (let item = begin; item < end; item++) {
+      for (let row: i32 = 0; row < m; row += options.tileRows) tile(row, item);
+    }
+  } else {
+    for (let row: i32 = 0; row < m; row += options.tileRows) {
+      prepare(row);
+      for (let item = begin; item < end; item++) tile(row, item);
+    }
+  }
+}
+
+/** Lanes [a0, a1, b0, b1]. */
+function lowHalves(a: v128, b: v128): v128 {
+  return shuffle(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+}
+
+/** Lanes [a2, a3, b2, b3]. */
+function highHalves(a: v128, b: v128): v128 {
+  return shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}

@@ -1,0 +1,57 @@
+import { type f32, f32x4, type i32, i32x4, shuffle, type v128 } from "bitloom/kernel";
+
+/** Lanes [sum a, sum b, sum c, sum d] of four i32x4 vectors, modulo 2^32. */
+export function sumI32x4(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = i32x4.add(
+    shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  const cd = i32x4.add(
+    shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  return i32x4.add(
+    shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+    shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
+  );
+}
+
+/** Lanes [sum a, sum b, sum c, sum d] of four f32x4 vectors, each summed as (0 + 2) + (1 + 3). */
+export function sumF32x4(a: v128, b: v128, c: v128, d: v128): v128 {
+  const ab = f32x4.add(
+    shuffle(a, b, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    shuffle(a, b, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  const cd = f32x4.add(
+    shuffle(c, d, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23),
+    shuffle(c, d, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31),
+  );
+  return f32x4.add(
+    shuffle(ab, cd, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+    shuffle(ab, cd, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31),
+  );
+}
+
+/** The sum of the lanes. */
+export function laneSumI32(x: v128): i32 {
+  return i32x4.extractLane(sumI32x4(x, x, x, x), 0);
+}
+
+/** The sum of the lanes as (0 + 2) + (1 + 3). */
+export function laneSumF32(x: v128): f32 {
+  return f32x4.extractLane(sumF32x4(x, x, x, x), 0);
+}
+
+/** The largest lane as signed integers. */
+export function laneMaxI32(x: v128): i32 {
+  const pair = i32x4.maxS(x, shuffle(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  const all = i32x4.maxS(pair, shuffle(pair, pair, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  return i32x4.extractLane(all, 0);
+}
+
+/** The largest lane; NaN if any lane is NaN. */
+export function laneMaxF32(x: v128): f32 {
+  const pair = f32x4.max(x, shuffle(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  const all = f32x4.max(pair, shuffle(pair, pair, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  return f32x4.extractLane(all, 0);
+}
