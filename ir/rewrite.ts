@@ -114,6 +114,11 @@ export function derive<Op extends OpName>(
   return makeNode(op, operands, attributes, { ...(node.location && { location: node.location }), names });
 }
 
+/** The name hint of a value that belongs to `value`: `x.codes` for "codes". */
+export function nameAfter(value: Value, suffix: string): string | undefined {
+  return value.name === undefined ? undefined : `${value.name}.${suffix}`;
+}
+
 /** The node that makes a value, if it is one of the given ops. */
 export function producedBy<Op extends OpName>(value: Value, ...ops: readonly Op[]): Node<Op> | undefined {
   const origin = value.origin;

@@ -6,10 +6,10 @@
  *
  *   %one: f32[] = constant() {value = 1, dtype = "f32"}
  *   %a: f32[batch, 8] = mul(%x, %one)
- *   %b: f32[batch, 2, 4] = reshape(%a) {dims = [batch, 2, 4]}
- *   %c: f32[batch, 4, 2] = reshape(%b) {dims = [batch, 4, 2]}
+ *   %b: f32[batch, 2, 4] = reshape(%a) {dims = ["batch", 2, 4]}
+ *   %c: f32[batch, 4, 2] = reshape(%b) {dims = ["batch", 4, 2]}
  * becomes
- *   %c: f32[batch, 4, 2] = reshape(%x) {dims = [batch, 4, 2]}
+ *   %c: f32[batch, 4, 2] = reshape(%x) {dims = ["batch", 4, 2]}
  */
 import type { Value } from "../graph.ts";
 import { definePass, producedBy, type Replacement, remake, rule } from "../rewrite.ts";

@@ -6,7 +6,7 @@
  *   return logits = %y
  * becomes
  *   %l: f32[batch, 1, 8] = slice(%y) {axis = 1, start = -1, size = 1}
- *   %r: f32[batch, 8] = reshape(%l) {dims = [batch, 8]}
+ *   %r: f32[batch, 8] = reshape(%l) {dims = ["batch", 8]}
  *   return logits = %r
  */
 import { BitloomError } from "../../errors/index.ts";

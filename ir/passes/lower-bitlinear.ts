@@ -18,7 +18,7 @@
  * activation quantization it is a `linear` over the ternary weight.
  */
 import type { Node, Value } from "../graph.ts";
-import { definePass, derive, remake, rule } from "../rewrite.ts";
+import { definePass, derive, nameAfter, remake, rule } from "../rewrite.ts";
 
 const lower = rule("bit_linear", (node) => {
   const bias = node.operands[2];
@@ -30,15 +30,20 @@ const lower = rule("bit_linear", (node) => {
 /** The layer without its bias; `last` makes its last node. */
 function scaledProduct(node: Node<"bit_linear">, last: typeof remake): Value {
   const [x, w] = node.operands as [Value, Value];
+  const y = node.results[0]!;
   const { weight_scale: scale, activation } = node.attributes;
-  const weight = w.type.encoding ? w : derive(node, "absmean_quantize", [w], { scale }).results[0]!;
+  const weight = w.type.encoding
+    ? w
+    : derive(node, "absmean_quantize", [w], { scale }, [nameAfter(w, "ternary")]).results[0]!;
   if (!activation) return last(node, "linear", [x, weight], {}).results[0]!;
-  const [codes, d, sum] = derive(node, "quantize", [x], { ...activation }).results as [Value, Value, Value];
-  const product = derive(node, "ternary_matmul", [codes, sum, weight], {}).results[0]!;
+  const names = ["codes", "d", "sum"].map((suffix) => nameAfter(x, suffix));
+  const quantized = derive(node, "quantize", [x], { ...activation }, names).results;
+  const [codes, d, sum] = quantized as [Value, Value, Value];
+  const product = derive(node, "ternary_matmul", [codes, sum, weight], {}, [nameAfter(y, "acc")]).results[0]!;
   if (product.type.dtype === "f32") return last(node, "mul", [product, d], {}).results[0]!;
   const converted = derive(node, "to_f32", [product], {}).results[0]!;
   const scaled = derive(node, "mul", [converted, d], {}).results[0]!;
-  const weightScale = derive(node, "weight_scale", [weight], {}).results[0]!;
+  const weightScale = derive(node, "weight_scale", [weight], {}, [nameAfter(w, "scale")]).results[0]!;
   return last(node, "mul", [scaled, weightScale], {}).results[0]!;
 }
 

@@ -3,11 +3,11 @@
  *
  *   graph @lm(batch <= 4, seq <= 128) {
  *     %x: input f32[batch, seq, 8]
- *     %y: f32[batch, seq, 2, 4] = reshape(%x) {dims = [batch, seq, 2, 4]}
+ *     %y: f32[batch, seq, 2, 4] = reshape(%x) {dims = ["batch", "seq", 2, 4]}
  * becomes, with seq = 1,
  *   graph @lm(batch <= 4) {
  *     %x: input f32[batch, 1, 8]
- *     %y: f32[batch, 1, 2, 4] = reshape(%x) {dims = [batch, 1, 2, 4]}
+ *     %y: f32[batch, 1, 2, 4] = reshape(%x) {dims = ["batch", 1, 2, 4]}
  */
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph, Node, Value } from "../graph.ts";
