@@ -85,7 +85,7 @@ describe("text form", () => {
     expect(origin.kind === "node" && origin.node.location).toEqual({
       file: "mlp.graph",
       line: 9,
-      column: 27,
+      column: 24,
     });
   });
 });
