@@ -7,7 +7,8 @@ import { type Architecture, type CheckpointConfig, parseConfig, type Quantizatio
 import { type FamilyTensor, familyTensors, subNorms } from "./family-tensors.ts";
 import { nonFiniteWeight, widen } from "./float-bits.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
-import type { SafetensorsType, StoredTensor } from "./safetensors-header.ts";
+import type { StoredTensor } from "./safetensors-header.ts";
+import { floatTypes } from "./safetensors-source.ts";
 import { type FloatType, type ParameterInfo, type ParameterSource, requireInfo } from "./source.ts";
 
 /** A language model's weights with everything its family needs to build the graph. */
@@ -35,8 +36,6 @@ const tokenizerFileNames = [
   "generation_config.json",
   "chat_template.jinja",
 ];
-
-const floatTypes: Partial<Record<SafetensorsType, FloatType>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 
 /** Tensors that older checkpoints carry and that hold nothing the model reads. */
 const derivedTensor = /\.rotary_emb\.inv_freq$/;

@@ -38,7 +38,7 @@ export function storedBytes(info: ParameterInfo): number {
 }
 
 /** `source.info(path)`, or MISSING_TENSOR. */
-export function requireInfo(source: ParameterSource, path: string): ParameterInfo {
+export function requireInfo(source: Pick<ParameterSource, "info">, path: string): ParameterInfo {
   const info = source.info(path);
   if (info === undefined) throw new BitloomError("MISSING_TENSOR", `The weights have no tensor "${path}"`);
   return info;

@@ -1,0 +1,40 @@
+const byteUnits = ["B", "kB", "MB", "GB", "TB"];
+
+/** `1.2 GB`, decimal units, at most three significant digits. */
+export function formatBytes(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < byteUnits.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : Number(value.toPrecision(3))} ${byteUnits[unit]}`;
+}
+
+/** `740 ms`, `12.3 s`, `2 min 05 s`. */
+export function formatDuration(milliseconds: number): string {
+  if (milliseconds < 10) return `${milliseconds.toFixed(1)} ms`;
+  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
+  const seconds = milliseconds / 1000;
+  if (seconds < 60) return `${seconds.toFixed(1)} s`;
+  return `${Math.floor(seconds / 60)} min ${String(Math.round(seconds % 60)).padStart(2, "0")} s`;
+}
+
+/** Columns padded to their widest cell; cells that look like numbers or quantities are right-aligned. */
+export function formatTable(rows: readonly (readonly string[])[], indent = "  "): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    });
+  }
+  return rows
+    .map((row) => {
+      const cells = row.map((cell, column) => {
+        const width = widths[column] as number;
+        return /^[\d.,]+( ?[A-Za-z%/]+)?$/.test(cell) ? cell.padStart(width) : cell.padEnd(width);
+      });
+      return (indent + cells.join("  ")).trimEnd();
+    })
+    .join("\n");
+}

@@ -1,0 +1,26 @@
+import { existsSync } from "node:fs";
+import { createJiti } from "jiti";
+import { packageRoot } from "../../codegen/kernel/template-path.ts";
+import { BitloomError } from "../../errors/index.ts";
+
+/**
+ * Imports a user's TypeScript or JavaScript module. Its `bitloom` is this very package, installed beside it
+ * or not, so that both sides agree on what a model is.
+ */
+export async function importModule(path: string): Promise<Record<string, unknown>> {
+  // Errors in a model name the line of its TypeScript.
+  process.setSourceMapsEnabled(true);
+  const built = `${packageRoot()}/dist`;
+  const alias = existsSync(`${built}/index.js`)
+    ? { "bitloom/kernel": `${built}/kernel.js`, "bitloom/ir": `${built}/ir.js`, bitloom: `${built}/index.js` }
+    : {};
+  try {
+    return await createJiti(import.meta.url, { alias, sourceMaps: true, fsCache: false }).import(path);
+  } catch (cause) {
+    if (cause instanceof BitloomError) throw cause;
+    throw new BitloomError("INVALID_MODEL", `${path} cannot be imported`, {
+      received: cause instanceof Error ? cause.message : String(cause),
+      cause,
+    });
+  }
+}

@@ -1,0 +1,129 @@
+#!/usr/bin/env node
+import { Command, InvalidArgumentError, Option } from "commander";
+import { BitloomError } from "../../errors/index.ts";
+import { version } from "../version.ts";
+
+/** A whole number of at least `minimum`, or a message for the person who typed something else. */
+function integer(minimum: number) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (!Number.isInteger(value) || value < minimum) {
+      throw new InvalidArgumentError(`Expected a whole number of at least ${minimum}.`);
+    }
+    return value;
+  };
+}
+
+function decimal(minimum: number, maximum = Number.POSITIVE_INFINITY) {
+  return (text: string): number => {
+    const value = Number(text);
+    if (text.trim() === "" || !(value >= minimum && value <= maximum)) {
+      const range =
+        maximum === Number.POSITIVE_INFINITY ? `of at least ${minimum}` : `in ${minimum}..${maximum}`;
+      throw new InvalidArgumentError(`Expected a number ${range}.`);
+    }
+    return value;
+  };
+}
+
+function tokenList(text: string): number[] {
+  return text.split(",").map(integer(0));
+}
+
+const program = new Command("bitloom")
+  .description("Compiles BitNet models into one small artifact and runs it.")
+  .version(version)
+  .showHelpAfterError("(bitloom --help lists the commands)");
+
+const modelArgument = "a model file (model.ts) or a Hugging Face checkpoint folder";
+const randomOption = () =>
+  new Option("--random [name]", "random weights: for the given model, or for a known one by name");
+const weightsOption = () =>
+  new Option("--weights <path>", "a safetensors file or folder with a model file's weights");
+const headOption = () =>
+  new Option(
+    "--head <storage>",
+    "storage of the embedding and output head; default: as in the checkpoint",
+  ).choices(["f32", "bf16", "f16", "int8"]);
+const boundOptions = (command: Command) =>
+  command
+    .option("--context <tokens>", "longest sequence; default: the model's own", integer(1))
+    .option("--chunk <tokens>", "tokens of a prompt computed at once", integer(1))
+    .option("--batch <rows>", "bound of every `batch` dimension", integer(1));
+
+boundOptions(program.command("build").description("compile a model into an artifact folder"))
+  .argument("[model]", modelArgument)
+  .requiredOption("--out <folder>", "where the artifact goes")
+  .addOption(new Option("--target <targets>", "what to compile for").choices(["wasm"]).default("wasm"))
+  .addOption(weightsOption())
+  .addOption(randomOption())
+  .addOption(headOption())
+  .option("--seed <number>", "seed of --random", integer(0), 0)
+  .option("--max-threads <count>", "most threads the artifact may use", integer(1))
+  .option("--no-compare", "with --head: do not measure how the logits change")
+  .option("--verify", "check the graph after every pass")
+  .action(async (model, options) => (await import("./commands/build.ts")).build(model, options));
+
+program
+  .command("run")
+  .description("generate text from an artifact")
+  .argument("<artifact>", "an artifact folder")
+  .option("--prompt <text>", "the prompt; read from stdin when it is not a terminal")
+  .option("--tokens <ids>", "the prompt as comma-separated token ids", tokenList)
+  .option("--chat", "render the prompt as a user's turn with the model's chat template")
+  .option("--max-tokens <count>", "most tokens to generate", integer(1), 128)
+  .option("--temperature <value>", "0 takes the likeliest token", decimal(0), 0)
+  .option("--top-k <count>", "sample among the k likeliest tokens", integer(1))
+  .option("--top-p <mass>", "sample among the likeliest tokens with this mass", decimal(0, 1))
+  .option("--min-p <ratio>", "drop tokens below this share of the likeliest", decimal(0, 1))
+  .option("--repetition-penalty <factor>", "above 1 discourages tokens already seen", decimal(0.01))
+  .option("--seed <number>", "seed of sampling", integer(0))
+  .option("--threads <count>", "threads; default: every core", integer(1))
+  .addOption(new Option("--device <name>", "where to run").choices(["auto", "wasm"]).default("auto"))
+  .option("--json", "print one JSON object instead of text")
+  .option("--logits", "with --json: add the logits of the last prompt position")
+  .action(async (artifact, options) => (await import("./commands/run.ts")).run(artifact, options));
+
+boundOptions(
+  program.command("inspect").description("show what the compiler made: graph, plan, memory, kernels, sizes"),
+)
+  .argument("[subject]", `an artifact folder, ${modelArgument}`)
+  .addOption(randomOption())
+  .addOption(weightsOption())
+  .addOption(headOption())
+  .option("--after <stage>", "print the graph after this stage of the compiler")
+  .option("--entry <name>", "the entry point to print")
+  .option("--plan", "print every step of the plan")
+  .option("--kernel <name>", "print a kernel's source")
+  .option("--verify", "check the graph after every pass")
+  .action(async (subject, options) => (await import("./commands/inspect.ts")).inspect(subject, options));
+
+program
+  .command("bench")
+  .description("measure an artifact on this machine")
+  .argument("<artifact>", "an artifact folder")
+  .option("--threads <count>", "threads; default: every core", integer(1))
+  .option("--prefill <tokens>", "length of the prompt", integer(1), 64)
+  .option("--decode <tokens>", "tokens to generate", integer(1), 32)
+  .option("--repeat <count>", "repetitions; the median is reported", integer(1), 3)
+  .option("--json", "print one JSON object instead of a table")
+  .action(async (artifact, options) => (await import("./commands/bench.ts")).bench(artifact, options));
+
+program
+  .command("doctor")
+  .description("tell what this machine can run, and what to install for the rest")
+  .option("--json", "print one JSON object instead of a list")
+  .action(async (options) => (await import("./commands/doctor.ts")).doctor(options));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  // What a person can act on; a stack trace only for what is a bug.
+  process.stderr.write(`${error instanceof BitloomError ? `error: ${error.message}` : describeBug(error)}\n`);
+  process.exitCode = 1;
+}
+
+function describeBug(error: unknown): string {
+  const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return `internal error (please report it):\n${detail}`;
+}

@@ -1,0 +1,47 @@
+import type { Entry, TensorSlot } from "../../runtime/manifest.ts";
+
+/** The artifact's `index.js`: an import that loads the folder it lies in. */
+export function loaderSource(isLanguageModel: boolean): string {
+  const load = isLanguageModel ? "loadLanguageModel" : "load";
+  return `import { ${load} as loadArtifact } from "bitloom/runtime";
+
+export const load = (options) => loadArtifact(new URL(".", import.meta.url), options);
+`;
+}
+
+/** The artifact's `index.d.ts`: inputs and outputs of \`run\` with their literal shapes. */
+export function loaderTypes(name: string, run: Entry, isLanguageModel: boolean): string {
+  const bounds = Object.entries(run.symbols).map(([symbol, max]) => `1 <= ${symbol} <= ${max}`);
+  const model = isLanguageModel ? "LanguageModel" : "Model<Inputs, Outputs>";
+  return `import type { ${isLanguageModel ? "LanguageModel" : "Model"}, LoadOptions, Tensor${
+    isLanguageModel ? "" : ", TensorInput"
+  } } from "bitloom/runtime";
+
+${
+  isLanguageModel
+    ? ""
+    : `/** What \`run\` takes${bounds.length > 0 ? `; ${bounds.join(", ")}` : ""}. */
+export type Inputs = {
+${run.inputs.map((slot) => `  readonly ${property(slot)}: TensorInput<${signature(slot)}>;`).join("\n")}
+};
+
+`
+}/** What \`run\` returns${isLanguageModel && bounds.length > 0 ? `; ${bounds.join(", ")}` : ""}. */
+export type Outputs = {
+${run.outputs.map((slot) => `  readonly ${property(slot)}: Tensor<${signature(slot)}>;`).join("\n")}
+};
+
+/** Loads ${name} from the folder this file lies in. */
+export declare function load(options?: LoadOptions): Promise<${model}>;
+`;
+}
+
+function property({ name }: TensorSlot): string {
+  return /^[A-Za-z_$][\w$]*$/.test(name) ? name : JSON.stringify(name);
+}
+
+/** `"f32", readonly [batch: number, 784]`; labels must be on all elements of a tuple or on none. */
+function signature({ dtype, dims }: TensorSlot): string {
+  const elements = dims.map((dim) => (typeof dim === "number" ? String(dim) : `number /* ${dim} */`));
+  return `"${dtype}", readonly [${elements.join(", ")}]`;
+}
