@@ -54,9 +54,14 @@ export function randomTensors(graph: Graph, seed: number): GraphTensors {
       return encodedTensor(type, codes, scales);
     }
     const integer = type.dtype === "i32" || type.dtype === "i8";
-    return tensor(type.dtype, dims, Array.from({ length: size }, integer ? () => Math.floor(next() * 2) : float));
+    return tensor(
+      type.dtype,
+      dims,
+      Array.from({ length: size }, integer ? () => Math.floor(next() * 2) : float),
+    );
   };
-  const named = (values: readonly Value[]) => Object.fromEntries(values.map((value) => [leafName(value), make(value)]));
+  const named = (values: readonly Value[]) =>
+    Object.fromEntries(values.map((value) => [leafName(value), make(value)]));
   return {
     inputs: named(graph.inputs),
     parameters: named(graph.parameters),
@@ -79,7 +84,9 @@ export function bitsOf(data: TensorData): readonly (number | "nan")[] {
 
 function resultBits(result: InterpretResult) {
   const bits = (tensors: Readonly<Record<string, Tensor>>) =>
-    Object.fromEntries(Object.entries(tensors).map(([name, { type, data }]) => [name, [type.dims, bitsOf(data)]]));
+    Object.fromEntries(
+      Object.entries(tensors).map(([name, { type, data }]) => [name, [type.dims, bitsOf(data)]]),
+    );
   return { outputs: bits(result.outputs), states: bits(result.states) };
 }
 

@@ -1,0 +1,327 @@
+import { expect, test } from "vitest";
+import { expectSameMeaning, randomTensors } from "../../test/support/same-meaning.ts";
+import { GraphBuilder } from "../builder.ts";
+import { type Graph, topologicalOrder } from "../graph.ts";
+import { interpret } from "../interpret.ts";
+import { parseGraph } from "../text/parse.ts";
+import { printGraph } from "../text/print.ts";
+import { dense } from "../types.ts";
+import { verifyGraph } from "../verify.ts";
+import { isBuildTime } from "./partition-parameters.ts";
+import {
+  decodeGraph,
+  forwardPipeline,
+  prefillGraph,
+  runForwardPipeline,
+  type StageName,
+} from "./pipelines.ts";
+
+const quantized = `{weight_scale = "tensor", activation = {bits = 8, granularity = "row"}}`;
+
+/** One layer of BitNet b1.58 with its head: hidden 8, 4 heads over 2 key-value heads of width 2, feed-forward 6. */
+const layer = `
+  graph @bitnet(batch <= 2, seq <= 4, slots <= 2) {
+    %tokens: input i32[batch, seq]
+    %positions: input i32[batch]
+    %slots: input i32[batch]
+    %embed: parameter "embed_tokens.weight" f32[11, 8]
+    %g1: parameter "input_layernorm.weight" f32[8]
+    %wq: parameter "q_proj.weight" f32[8, 8]
+    %wk: parameter "k_proj.weight" f32[4, 8]
+    %wv: parameter "v_proj.weight" f32[4, 8]
+    %g2: parameter "attn_sub_norm.weight" f32[8]
+    %wo: parameter "o_proj.weight" f32[8, 8]
+    %g3: parameter "post_attention_layernorm.weight" f32[8]
+    %wg: parameter "gate_proj.weight" f32[6, 8]
+    %wu: parameter "up_proj.weight" f32[6, 8]
+    %g4: parameter "ffn_sub_norm.weight" f32[6]
+    %wd: parameter "down_proj.weight" f32[8, 6]
+    %g5: parameter "norm.weight" f32[8]
+    %k_cache: state "k" f32[slots, 16, 2, 2]
+    %v_cache: state "v" f32[slots, 16, 2, 2]
+
+    %x: f32[batch, seq, 8] = embedding(%embed, %tokens)
+    %n1: f32[batch, seq, 8] = rms_norm(%x, %g1) {eps = 0.00001}
+    %q: f32[batch, seq, 8] = bit_linear(%n1, %wq) ${quantized}
+    %k: f32[batch, seq, 4] = bit_linear(%n1, %wk) ${quantized}
+    %v: f32[batch, seq, 4] = bit_linear(%n1, %wv) ${quantized}
+    %qh: f32[batch, seq, 4, 2] = reshape(%q) {dims = ["batch", "seq", 4, 2]}
+    %kh: f32[batch, seq, 2, 2] = reshape(%k) {dims = ["batch", "seq", 2, 2]}
+    %vh: f32[batch, seq, 2, 2] = reshape(%v) {dims = ["batch", "seq", 2, 2]}
+    %cos: f32[16, 1] = rope_table() {theta = 10000, dim = 2, length = 16, fn = "cos"}
+    %sin: f32[16, 1] = rope_table() {theta = 10000, dim = 2, length = 16, fn = "sin"}
+    %qr: f32[batch, seq, 4, 2] = rope(%qh, %cos, %sin, %positions)
+    %kr: f32[batch, seq, 2, 2] = rope(%kh, %cos, %sin, %positions)
+    %k_next: f32[slots, 16, 2, 2] = cache_write(%k_cache, %kr, %slots, %positions)
+    %v_next: f32[slots, 16, 2, 2] = cache_write(%v_cache, %vh, %slots, %positions)
+    %a: f32[batch, seq, 4, 2] = attention(%qr, %k_next, %v_next, %slots, %positions) {scale = 0.7071067811865476}
+    %merged: f32[batch, seq, 8] = reshape(%a) {dims = ["batch", "seq", 8]}
+    %n2: f32[batch, seq, 8] = rms_norm(%merged, %g2) {eps = 0.00001}
+    %o: f32[batch, seq, 8] = bit_linear(%n2, %wo) ${quantized}
+    %h: f32[batch, seq, 8] = add(%x, %o)
+    %n3: f32[batch, seq, 8] = rms_norm(%h, %g3) {eps = 0.00001}
+    %gate: f32[batch, seq, 6] = bit_linear(%n3, %wg) ${quantized}
+    %up: f32[batch, seq, 6] = bit_linear(%n3, %wu) ${quantized}
+    %relu: f32[batch, seq, 6] = relu2(%gate)
+    %gated: f32[batch, seq, 6] = mul(%relu, %up)
+    %n4: f32[batch, seq, 6] = rms_norm(%gated, %g4) {eps = 0.00001}
+    %down: f32[batch, seq, 8] = bit_linear(%n4, %wd) ${quantized}
+    %y: f32[batch, seq, 8] = add(%h, %down)
+    %n5: f32[batch, seq, 8] = rms_norm(%y, %g5) {eps = 0.00001}
+    %logits: f32[batch, seq, 11] = linear(%n5, %embed)
+    next %k_cache = %k_next
+    next %v_cache = %v_next
+    return logits = %logits
+  }`;
+
+/** The run-time part of a graph's text: what every call computes. */
+function runTimeText(graph: Graph): string {
+  const built = new Set(
+    topologicalOrder(graph)
+      .filter((node) => node.results.every(isBuildTime))
+      .flatMap((node) => node.results.map((result) => `%${result.name}:`)),
+  );
+  const lines = printGraph(graph).split("\n");
+  return lines
+    .filter((line) => !/: parameter/.test(line) && !built.has(line.trim().split(" ")[0]!))
+    .join("\n");
+}
+
+test("one BitNet layer becomes quantizers, matrix products and attention", () => {
+  const before = parseGraph(layer);
+  const after = runForwardPipeline(before, { verify: true });
+  for (const seed of [1, 2, 3]) expectSameMeaning(before, after, seed);
+  expect(runTimeText(after)).toMatchInlineSnapshot(`
+    "graph @bitnet(batch <= 2, seq <= 4, slots <= 2) {
+      %tokens: input i32[batch, seq]
+      %positions: input i32[batch]
+      %slots: input i32[batch]
+      %k_cache: state "k" f32[slots, 16, 2, 2]
+      %v_cache: state "v" f32[slots, 16, 2, 2]
+      %x: f32[batch, seq, 8] = embedding(%embed, %tokens)
+      %n1.codes: i8[batch, seq, 8], %n1.d: f32[batch, seq, 1], %n1.sum: i32[batch, seq, 1] = quantize(%x, %g1) {bits = 8, granularity = "row", eps = 0.00001}
+      %q_k_v: f32[batch, seq, 16] = ternary_matmul(%n1.codes, %n1.sum, %q_k_v.weight, %n1.d, %q_k_v.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
+      %q: f32[batch, seq, 8] = slice(%q_k_v) {axis = 2, start = 0, size = 8}
+      %qh: f32[batch, seq, 4, 2] = reshape(%q) {dims = ["batch", "seq", 4, 2]}
+      %qr: f32[batch, seq, 4, 2] = rope(%qh, %cos, %sin, %positions)
+      %k: f32[batch, seq, 4] = slice(%q_k_v) {axis = 2, start = 8, size = 4}
+      %kh: f32[batch, seq, 2, 2] = reshape(%k) {dims = ["batch", "seq", 2, 2]}
+      %kr: f32[batch, seq, 2, 2] = rope(%kh, %cos, %sin, %positions)
+      %k_next: f32[slots, 16, 2, 2] = cache_write(%k_cache, %kr, %slots, %positions)
+      %v: f32[batch, seq, 4] = slice(%q_k_v) {axis = 2, start = 12, size = 4}
+      %vh: f32[batch, seq, 2, 2] = reshape(%v) {dims = ["batch", "seq", 2, 2]}
+      %v_next: f32[slots, 16, 2, 2] = cache_write(%v_cache, %vh, %slots, %positions)
+      %a: f32[batch, seq, 4, 2] = attention(%qr, %k_next, %v_next, %slots, %positions) {scale = 0.7071067811865476}
+      %merged: f32[batch, seq, 8] = reshape(%a) {dims = ["batch", "seq", 8]}
+      %n2.codes: i8[batch, seq, 8], %n2.d: f32[batch, seq, 1], %n2.sum: i32[batch, seq, 1] = quantize(%merged, %g2) {bits = 8, granularity = "row", eps = 0.00001}
+      %h: f32[batch, seq, 8] = ternary_matmul(%n2.codes, %n2.sum, %wo.ternary, %n2.d, %wo.scale, %x) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %n3.codes: i8[batch, seq, 8], %n3.d: f32[batch, seq, 1], %n3.sum: i32[batch, seq, 1] = quantize(%h, %g3) {bits = 8, granularity = "row", eps = 0.00001}
+      %gate_up: f32[batch, seq, 12] = ternary_matmul(%n3.codes, %n3.sum, %gate_up.weight, %n3.d, %gate_up.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
+      %gate: f32[batch, seq, 6] = slice(%gate_up) {axis = 2, start = 0, size = 6}
+      %up: f32[batch, seq, 6] = slice(%gate_up) {axis = 2, start = 6, size = 6}
+      %n4.codes: i8[batch, seq, 6], %n4.d: f32[batch, seq, 1], %n4.sum: i32[batch, seq, 1] = quantize(%gate, %up, %g4) {bits = 8, granularity = "row", prologue = mul(relu2(x0), x1), eps = 0.00001}
+      %y: f32[batch, seq, 8] = ternary_matmul(%n4.codes, %n4.sum, %wd.ternary, %n4.d, %wd.scale, %h) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %n5: f32[batch, seq, 8] = rms_norm(%y, %g5) {eps = 0.00001}
+      %logits: f32[batch, seq, 11] = linear(%n5, %embed)
+      next %k_cache = %k_next
+      next %v_cache = %v_next
+      return logits = %logits
+    }
+    "
+  `);
+});
+
+test("prefill computes what follows the last attention for one row", () => {
+  const after = runForwardPipeline(prefillGraph(parseGraph(layer)), { verify: true });
+  expect(runTimeText(after)).toMatchInlineSnapshot(`
+    "graph @bitnet(batch <= 2, seq <= 4, slots <= 2) {
+      %tokens: input i32[batch, seq]
+      %positions: input i32[batch]
+      %slots: input i32[batch]
+      %k_cache: state "k" f32[slots, 16, 2, 2]
+      %v_cache: state "v" f32[slots, 16, 2, 2]
+      %x: f32[batch, seq, 8] = embedding(%embed, %tokens)
+      %n1.codes: i8[batch, seq, 8], %n1.d: f32[batch, seq, 1], %n1.sum: i32[batch, seq, 1] = quantize(%x, %g1) {bits = 8, granularity = "row", eps = 0.00001}
+      %q_k_v: f32[batch, seq, 16] = ternary_matmul(%n1.codes, %n1.sum, %q_k_v.weight, %n1.d, %q_k_v.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
+      %q: f32[batch, seq, 8] = slice(%q_k_v) {axis = 2, start = 0, size = 8}
+      %qh: f32[batch, seq, 4, 2] = reshape(%q) {dims = ["batch", "seq", 4, 2]}
+      %qr: f32[batch, seq, 4, 2] = rope(%qh, %cos, %sin, %positions)
+      %k: f32[batch, seq, 4] = slice(%q_k_v) {axis = 2, start = 8, size = 4}
+      %kh: f32[batch, seq, 2, 2] = reshape(%k) {dims = ["batch", "seq", 2, 2]}
+      %kr: f32[batch, seq, 2, 2] = rope(%kh, %cos, %sin, %positions)
+      %k_next: f32[slots, 16, 2, 2] = cache_write(%k_cache, %kr, %slots, %positions)
+      %v: f32[batch, seq, 4] = slice(%q_k_v) {axis = 2, start = 12, size = 4}
+      %vh: f32[batch, seq, 2, 2] = reshape(%v) {dims = ["batch", "seq", 2, 2]}
+      %v_next: f32[slots, 16, 2, 2] = cache_write(%v_cache, %vh, %slots, %positions)
+      %a: f32[batch, seq, 4, 2] = attention(%qr, %k_next, %v_next, %slots, %positions) {scale = 0.7071067811865476}
+      %0: f32[batch, 1, 4, 2] = slice(%a) {axis = 1, start = -1, size = 1}
+      %1: f32[batch, 1, 8] = reshape(%0) {dims = ["batch", 1, 8]}
+      %2: i8[batch, 1, 8], %3: f32[batch, 1, 1], %4: i32[batch, 1, 1] = quantize(%1, %g2) {bits = 8, granularity = "row", eps = 0.00001}
+      %5: f32[batch, 1, 8] = slice(%x) {axis = 1, start = -1, size = 1}
+      %6: f32[batch, 1, 8] = ternary_matmul(%2, %4, %wo.ternary, %3, %wo.scale, %5) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %7: i8[batch, 1, 8], %8: f32[batch, 1, 1], %9: i32[batch, 1, 1] = quantize(%6, %g3) {bits = 8, granularity = "row", eps = 0.00001}
+      %ternary_matmul_ternary_matmul: f32[batch, 1, 12] = ternary_matmul(%7, %9, %ternary_matmul_ternary_matmul.weight, %8, %ternary_matmul_ternary_matmul.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
+      %10: f32[batch, 1, 6] = slice(%ternary_matmul_ternary_matmul) {axis = 2, start = 0, size = 6}
+      %11: f32[batch, 1, 6] = slice(%ternary_matmul_ternary_matmul) {axis = 2, start = 6, size = 6}
+      %12: i8[batch, 1, 6], %13: f32[batch, 1, 1], %14: i32[batch, 1, 1] = quantize(%10, %11, %g4) {bits = 8, granularity = "row", prologue = mul(relu2(x0), x1), eps = 0.00001}
+      %15: f32[batch, 1, 8] = ternary_matmul(%12, %14, %wd.ternary, %13, %wd.scale, %6) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %16: f32[batch, 1, 8] = rms_norm(%15, %g5) {eps = 0.00001}
+      %17: f32[batch, 1, 11] = linear(%16, %embed)
+      %18: f32[batch, 11] = reshape(%17) {dims = ["batch", 11]}
+      next %k_cache = %k_next
+      next %v_cache = %v_next
+      return logits = %18
+    }
+    "
+  `);
+});
+
+test("decode has no slice along the sequence", () => {
+  const after = runForwardPipeline(decodeGraph(parseGraph(layer)), { verify: true });
+  expect([...after.symbols.keys()]).toEqual(["batch", "slots"]);
+  expect(runTimeText(after)).toMatchInlineSnapshot(`
+    "graph @bitnet(batch <= 2, slots <= 2) {
+      %tokens: input i32[batch, 1]
+      %positions: input i32[batch]
+      %slots: input i32[batch]
+      %k_cache: state "k" f32[slots, 16, 2, 2]
+      %v_cache: state "v" f32[slots, 16, 2, 2]
+      %x: f32[batch, 1, 8] = embedding(%embed, %tokens)
+      %n1.codes: i8[batch, 1, 8], %n1.d: f32[batch, 1, 1], %n1.sum: i32[batch, 1, 1] = quantize(%x, %g1) {bits = 8, granularity = "row", eps = 0.00001}
+      %q_k_v: f32[batch, 1, 16] = ternary_matmul(%n1.codes, %n1.sum, %q_k_v.weight, %n1.d, %q_k_v.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
+      %q: f32[batch, 1, 8] = slice(%q_k_v) {axis = 2, start = 0, size = 8}
+      %qh: f32[batch, 1, 4, 2] = reshape(%q) {dims = ["batch", 1, 4, 2]}
+      %qr: f32[batch, 1, 4, 2] = rope(%qh, %cos, %sin, %positions)
+      %k: f32[batch, 1, 4] = slice(%q_k_v) {axis = 2, start = 8, size = 4}
+      %kh: f32[batch, 1, 2, 2] = reshape(%k) {dims = ["batch", 1, 2, 2]}
+      %kr: f32[batch, 1, 2, 2] = rope(%kh, %cos, %sin, %positions)
+      %k_next: f32[slots, 16, 2, 2] = cache_write(%k_cache, %kr, %slots, %positions)
+      %v: f32[batch, 1, 4] = slice(%q_k_v) {axis = 2, start = 12, size = 4}
+      %vh: f32[batch, 1, 2, 2] = reshape(%v) {dims = ["batch", 1, 2, 2]}
+      %v_next: f32[slots, 16, 2, 2] = cache_write(%v_cache, %vh, %slots, %positions)
+      %a: f32[batch, 1, 4, 2] = attention(%qr, %k_next, %v_next, %slots, %positions) {scale = 0.7071067811865476}
+      %0: f32[batch, 1, 8] = reshape(%a) {dims = ["batch", 1, 8]}
+      %1: i8[batch, 1, 8], %2: f32[batch, 1, 1], %3: i32[batch, 1, 1] = quantize(%0, %g2) {bits = 8, granularity = "row", eps = 0.00001}
+      %4: f32[batch, 1, 8] = ternary_matmul(%1, %3, %wo.ternary, %2, %wo.scale, %x) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %5: i8[batch, 1, 8], %6: f32[batch, 1, 1], %7: i32[batch, 1, 1] = quantize(%4, %g3) {bits = 8, granularity = "row", eps = 0.00001}
+      %ternary_matmul_ternary_matmul: f32[batch, 1, 12] = ternary_matmul(%5, %7, %ternary_matmul_ternary_matmul.weight, %6, %ternary_matmul_ternary_matmul.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
+      %8: f32[batch, 1, 6] = slice(%ternary_matmul_ternary_matmul) {axis = 2, start = 0, size = 6}
+      %9: f32[batch, 1, 6] = slice(%ternary_matmul_ternary_matmul) {axis = 2, start = 6, size = 6}
+      %10: i8[batch, 1, 6], %11: f32[batch, 1, 1], %12: i32[batch, 1, 1] = quantize(%8, %9, %g4) {bits = 8, granularity = "row", prologue = mul(relu2(x0), x1), eps = 0.00001}
+      %13: f32[batch, 1, 8] = ternary_matmul(%10, %12, %wd.ternary, %11, %wd.scale, %4) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %14: f32[batch, 1, 8] = rms_norm(%13, %g5) {eps = 0.00001}
+      %15: f32[batch, 1, 11] = linear(%14, %embed)
+      %16: f32[batch, 11] = reshape(%15) {dims = ["batch", 11]}
+      next %k_cache = %k_next
+      next %v_cache = %v_next
+      return logits = %16
+    }
+    "
+  `);
+});
+
+test("prefill gives the last row of the whole graph, and decode the same one token at a time", () => {
+  const graph = parseGraph(layer);
+  const { inputs, parameters } = randomTensors(graph, 7);
+  const full = interpret(graph, { inputs, parameters, symbols: { slots: 2 } });
+  const distinct = { ...inputs, slots: { ...inputs.slots!, data: Int32Array.of(0, 1) } };
+  const prefill = runForwardPipeline(prefillGraph(graph));
+  const decode = runForwardPipeline(decodeGraph(graph));
+  const whole = interpret(graph, { inputs: distinct, parameters, symbols: { slots: 2 } });
+  const last = interpret(prefill, { inputs: distinct, parameters, symbols: { slots: 2 } });
+  expect(full.outputs.logits!.type.dims).toEqual([2, 2, 11]);
+  const rows = [...whole.outputs.logits!.data];
+  expect([...last.outputs.logits!.data]).toEqual([...rows.slice(11, 22), ...rows.slice(33, 44)]);
+  expect(last.states).toEqual(whole.states);
+
+  let states = {};
+  let logits: ArrayLike<number> = [];
+  for (const step of [0, 1]) {
+    const tokens = Int32Array.from([0, 1], (b) => distinct.tokens!.data[b * 2 + step]!);
+    const positions = Int32Array.from([0, 1], (b) => distinct.positions!.data[b]! + step);
+    const result = interpret(decode, {
+      inputs: {
+        tokens: { type: { dtype: "i32", dims: [2, 1] }, data: tokens },
+        positions: { ...distinct.positions!, data: positions },
+        slots: distinct.slots!,
+      },
+      parameters,
+      states,
+      symbols: { slots: 2 },
+    });
+    states = result.states;
+    logits = result.outputs.logits!.data;
+  }
+  expect([...(logits as Float32Array)]).toEqual([...last.outputs.logits!.data]);
+});
+
+test("stages are cumulative, each verified, and every one means the same", () => {
+  const before = parseGraph(layer);
+  const has = (graph: Graph, op: string) => topologicalOrder(graph).some((node) => node.op === op);
+  const counts: Record<string, number> = {};
+  for (const { name } of forwardPipeline) {
+    const after = runForwardPipeline(before, { after: name, verify: true });
+    expectSameMeaning(before, after, 5);
+    counts[name] = topologicalOrder(after).filter((node) => !node.results.every(isBuildTime)).length;
+    expect(has(after, "bit_linear")).toBe(name === "canonical");
+  }
+  expect(counts).toMatchInlineSnapshot(`
+    {
+      "canonical": 27,
+      "fuse": 25,
+      "lower": 55,
+      "merge": 33,
+      "share": 52,
+    }
+  `);
+  expect(() => runForwardPipeline(before, { after: "fused" as StageName })).toThrow(
+    /canonical, lower, share/,
+  );
+});
+
+test("a model of 30 layers takes milliseconds a pass", () => {
+  const graph = deepModel(30);
+  expect(topologicalOrder(graph).length).toBeGreaterThan(700);
+  runForwardPipeline(graph);
+  let slowest = 0;
+  const start = performance.now();
+  const after = runForwardPipeline(graph, {
+    onPass: (_, __, milliseconds) => {
+      slowest = Math.max(slowest, milliseconds);
+    },
+  });
+  expect(performance.now() - start).toBeLessThan(2000);
+  expect(slowest).toBeLessThan(500);
+  verifyGraph(after);
+  expect(topologicalOrder(after).filter((node) => node.op === "ternary_matmul")).toHaveLength(30 * 4);
+});
+
+function deepModel(layers: number): Graph {
+  const b = new GraphBuilder("deep");
+  b.symbol("batch", { max: 8 });
+  const positions = b.input("positions", dense("i32", ["batch"]));
+  let x = b.input("x", dense("f32", ["batch", 4, 8]));
+  const attributes = { weight_scale: "tensor", activation: { bits: 8, granularity: "row" } } as const;
+  for (let i = 0; i < layers; i++) {
+    const weight = (name: string, ...dims: number[]) => b.parameter(`${i}.${name}`, dense("f32", dims));
+    const norm = (name: string, value: typeof x) =>
+      b.one("rms_norm", [value, weight(name, value.type.dims.at(-1) as number)], { eps: 1e-5 });
+    const project = (name: string, value: typeof x, n: number) =>
+      b.one("bit_linear", [value, weight(name, n, value.type.dims.at(-1) as number)], attributes);
+    const n1 = norm("n1", x);
+    const heads = (name: string, rotate: boolean) => {
+      const split = b.one("reshape", [project(name, n1, 8)], { dims: ["batch", 4, 2, 4] });
+      if (!rotate) return split;
+      const table = (fn: "cos" | "sin") => b.one("rope_table", [], { theta: 1e4, dim: 4, length: 8, fn });
+      return b.one("rope", [split, table("cos"), table("sin"), positions], {});
+    };
+    const mixed = b.one("attention", [heads("q", true), heads("k", true), heads("v", false)], { scale: 0.5 });
+    const merged = b.one("reshape", [mixed], { dims: ["batch", 4, 8] });
+    const h = b.one("add", [x, project("o", norm("n2", merged), 8)], {});
+    const n3 = norm("n3", h);
+    const gated = b.one("mul", [b.one("relu2", [project("gate", n3, 12)], {}), project("up", n3, 12)], {});
+    x = b.one("add", [h, project("down", norm("n4", gated), 8)], {});
+  }
+  b.output("y", x);
+  return b.build();
+}
