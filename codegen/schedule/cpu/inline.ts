@@ -1,0 +1,131 @@
+import { formatScalar, type ScalarExpr } from "../../../ir/scalar.ts";
+import type { Dim } from "../../../ir/types.ts";
+import type { SymbolExpr } from "../../../runtime/manifest.ts";
+import * as b from "../../kernel/build.ts";
+import type { BufferParameter, Expr, InlineFunction, Parameter, ValueType } from "../../kernel/ir.ts";
+import { bufferArgument, type DraftArgument, i32Argument, type Place, storageType } from "../draft.ts";
+import type { RuleContext } from "../rules.ts";
+import { scalarCode, type Width } from "../scalar-code.ts";
+import { broadcastView, type Rows, rowsOf } from "../view.ts";
+
+/** A scalar expression as functions of (row, column) that a template calls, and what they capture. */
+export interface Inlined {
+  /** One element; with an accumulator, its first parameter. */
+  readonly scalar: InlineFunction;
+  /** Columns column .. column + 3; undefined where an operand's columns are not neighbours. */
+  readonly vector: InlineFunction | undefined;
+  /** Equal keys mean equal code. */
+  readonly key: string;
+  /** Arguments for the captures of one function, in order. */
+  readonly captured: readonly DraftArgument[];
+  readonly roles: readonly OperandRole[];
+}
+
+/** An operand by its shape: one value a row or in all, one a column, or one an element. */
+export type OperandRole = "scale" | "vector" | "full";
+
+interface Reader {
+  readonly role: OperandRole;
+  readonly place: Place;
+  readonly buffer: BufferParameter;
+  /** Elements between rows; captured unless it is 0 or 1. */
+  readonly rowStride: SymbolExpr;
+  readonly columnStride: SymbolExpr;
+}
+
+/**
+ * Turns an expression over operands that broadcast to `dims` into template functions of (row, column), row
+ * counting all leading axes. With `oneRow` the row is known to be 0, and is not read.
+ */
+export function inlineExpr(
+  expr: ScalarExpr,
+  operands: readonly Place[],
+  dims: readonly Dim[],
+  context: RuleContext,
+  options: { readonly acc?: "i32" | "f32"; readonly oneRow: boolean },
+): Inlined {
+  const readers = operands.map((place, i) => reader(place, i, dims, context, options.oneRow));
+  const captures: Parameter[] = [];
+  const captured: DraftArgument[] = [];
+  const strideOf = (name: string, stride: SymbolExpr): Expr => {
+    if (stride === 0 || stride === 1) return b.i32(stride);
+    captures.push(b.scalar(name));
+    captured.push(i32Argument(stride));
+    return b.local(name, "i32");
+  };
+  const row = b.local("row", "i32");
+  const column = b.local("column", "i32");
+  const indices = readers.map(({ buffer, place, rowStride, columnStride }) => {
+    captures.push(buffer);
+    captured.push(bufferArgument(place));
+    const rowOffset = b.mul(row, strideOf(`${buffer.name}_row`, rowStride));
+    return b.add(rowOffset, b.mul(column, strideOf(`${buffer.name}_column`, columnStride)));
+  });
+  const make = (width: Width): InlineFunction => {
+    const code = scalarCode(expr, {
+      width,
+      prefix: "e",
+      math: context.math,
+      leaf: (leaf) => {
+        if (leaf.kind === "acc") return b.local("acc", accType(width, options.acc));
+        const { buffer, columnStride } = readers[leaf.index]!;
+        const index = indices[leaf.index]!;
+        if (width === "scalar") return b.load(buffer, index);
+        return b.intrinsic(columnStride === 0 ? "v128.load32Splat" : "v128.load", [index], { buffer });
+      },
+      integer: (leaf) =>
+        leaf.kind === "acc" ? options.acc === "i32" : operands[leaf.index]!.dtype === "i32",
+    });
+    const acc = { name: "acc", type: accType(width, options.acc) };
+    return {
+      parameters: [
+        ...(options.acc === undefined ? [] : [acc]),
+        { name: "row", type: "i32" },
+        { name: "column", type: "i32" },
+      ],
+      captures,
+      body: code.body,
+      result: code.result,
+      helpers: code.helpers,
+    };
+  };
+  const step = (stride: SymbolExpr) => (stride === 0 ? "0" : stride === 1 ? "1" : "s");
+  const patterns = readers.map((r) => `${r.buffer.element}${step(r.rowStride)}${step(r.columnStride)}`);
+  const vectorizes = readers.every((r) => r.columnStride === 0 || r.columnStride === 1);
+  return {
+    scalar: make("scalar"),
+    vector: vectorizes ? make("vector") : undefined,
+    key: `${formatScalar(expr)}:${options.acc ?? ""}:${patterns.join(",")}`,
+    captured,
+    roles: readers.map(({ role }) => role),
+  };
+}
+
+function accType(width: Width, acc: "i32" | "f32" | undefined): ValueType {
+  return width === "vector" ? "v128" : (acc ?? "f32");
+}
+
+/** An operand as rows and columns of the result; copied where its rows are not evenly spaced. */
+function reader(
+  place: Place,
+  index: number,
+  dims: readonly Dim[],
+  context: RuleContext,
+  oneRow: boolean,
+): Reader {
+  let spread = broadcastView(place, dims);
+  let rows: Rows | undefined = rowsOf(spread);
+  if (rows === undefined) {
+    spread = context.copy(spread, `${place.buffer.name} spread`);
+    rows = rowsOf(spread)!;
+  }
+  const rowStride = oneRow || rows.rows === 1 ? 0 : rows.rowStride;
+  const columnStride = rows.columns === 1 ? 0 : rows.columnStride;
+  return {
+    place: spread,
+    buffer: b.buffer(`x${index}`, storageType(place.dtype)),
+    rowStride,
+    columnStride,
+    role: columnStride === 0 ? "scale" : place.dims.length === 1 ? "vector" : "full",
+  };
+}

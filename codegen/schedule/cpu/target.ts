@@ -1,0 +1,46 @@
+import { loadTemplate, specialize, type Template } from "../../kernel/frontend.ts";
+import type { KernelFunction } from "../../kernel/ir.ts";
+import { templatePath } from "../../kernel/template-path.ts";
+import type { Templates } from "../library.ts";
+import { type MathFunction, type MathHelpers, mathFunctions } from "../scalar-code.ts";
+import type { Target } from "../schedule.ts";
+import { cpuRules } from "./rules.ts";
+
+/** Template files of `templates/cpu`, the function each exports, and whether it has a relaxed SIMD variant. */
+const files: Readonly<Record<string, { readonly fn: string; readonly relaxed: boolean }>> = {
+  attention: { fn: "attention", relaxed: false },
+  "cache-write": { fn: "cacheWrite", relaxed: false },
+  "dense-matmul": { fn: "denseMatmul", relaxed: false },
+  embedding: { fn: "embedding", relaxed: false },
+  quantize: { fn: "quantize", relaxed: false },
+  "rms-norm": { fn: "rmsNorm", relaxed: false },
+  rope: { fn: "rope", relaxed: false },
+  softmax: { fn: "softmax", relaxed: false },
+  "ternary-dense-matmul": { fn: "ternaryDenseMatmul", relaxed: false },
+  "ternary-matmul": { fn: "ternaryMatmul", relaxed: true },
+};
+
+let parts: Promise<{ readonly templates: Templates; readonly math: MathHelpers }> | undefined;
+
+/** The CPU class of targets: kernels over a range of items for each thread, with v128 lanes. */
+export async function cpuTarget(name: string): Promise<Target> {
+  parts ??= loadParts();
+  return { name, rules: cpuRules, ...(await parts) };
+}
+
+async function loadParts() {
+  const templates = new Map<string, { readonly template: Template; readonly relaxed: boolean }>();
+  for (const [file, { fn, relaxed }] of Object.entries(files)) {
+    templates.set(file, { template: await loadTemplate(templatePath(`cpu/${file}.ts`), fn), relaxed });
+  }
+  return { templates, math: { scalar: await mathHelpers(""), vector: await mathHelpers("4") } };
+}
+
+async function mathHelpers(suffix: "" | "4"): Promise<Record<MathFunction, KernelFunction>> {
+  const helpers: Partial<Record<MathFunction, KernelFunction>> = {};
+  for (const fn of mathFunctions) {
+    const template = await loadTemplate(templatePath("cpu/math.ts"), `${fn}${suffix}`);
+    helpers[fn] = specialize(template, { name: `math_${fn}${suffix}` });
+  }
+  return helpers as Record<MathFunction, KernelFunction>;
+}

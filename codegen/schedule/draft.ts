@@ -1,0 +1,87 @@
+import type { DType } from "../../ir/types.ts";
+import type { Region, SymbolExpr } from "../../runtime/manifest.ts";
+import type { KernelFunction, StorageType } from "../kernel/ir.ts";
+import { product } from "./symbols.ts";
+import type { View } from "./view.ts";
+
+/**
+ * A piece of memory that steps read and write, before it has an address. Arena pieces get theirs when every
+ * step is known; one that turns out to be an output moves to the io region instead.
+ */
+export interface Storage {
+  readonly name: string;
+  region: Region;
+  /** Byte offset in the region; arena pieces have none until the plan is finished. */
+  offset: number | undefined;
+  /** Size in bytes, with whatever padding and slack kernels rely on. */
+  readonly bytes: SymbolExpr;
+  /**
+   * For activation codes: rows of this many columns are padded to a multiple of 64 with zeros and followed
+   * by 64 bytes of slack, as ternary matmuls need.
+   */
+  readonly paddedColumns?: number;
+}
+
+export type Place = View<Storage>;
+
+export type DraftArgument =
+  | { readonly kind: "buffer"; readonly storage: Storage; readonly offset: SymbolExpr }
+  | { readonly kind: "i32"; readonly value: SymbolExpr }
+  | { readonly kind: "f32"; readonly value: number }
+  | { readonly kind: "scratch" };
+
+/** A step before its buffers have addresses. */
+export interface DraftStep {
+  readonly kernel: string;
+  readonly arguments: readonly DraftArgument[];
+  readonly range: SymbolExpr;
+  readonly guard?: { readonly value: SymbolExpr; readonly lower: number; readonly upper: number };
+  readonly label: string;
+}
+
+/** A kernel the schedule writes itself, and what to call it with. `begin` and `end` come last and unlisted. */
+export interface GeneratedCall {
+  /** Equal keys mean equal code. */
+  readonly key: string;
+  /** A readable name; made unique among kernels with other keys. */
+  readonly name: string;
+  /** The generator: `elementwise`, `reduction`, `movement`. */
+  readonly template: string;
+  readonly build: (name: string) => KernelFunction;
+  readonly arguments: readonly DraftArgument[];
+  readonly range: SymbolExpr;
+}
+
+/** Bytes of one element in memory. */
+export function elementBytes(dtype: DType): number {
+  switch (dtype) {
+    case "f32":
+    case "i32":
+    case "u32":
+      return 4;
+    case "f16":
+    case "bf16":
+      return 2;
+    case "i8":
+    case "u8":
+    case "bool":
+      return 1;
+  }
+}
+
+/** How kernels see elements of a dtype; half floats are their 16 bits. */
+export function storageType(dtype: DType): StorageType {
+  if (dtype === "f16" || dtype === "bf16") return "u16";
+  return dtype === "bool" ? "u8" : dtype;
+}
+
+/** A kernel argument that points at a place's first element. */
+export function bufferArgument(place: Place): DraftArgument {
+  return {
+    kind: "buffer",
+    storage: place.buffer,
+    offset: product(place.offset, elementBytes(place.dtype)),
+  };
+}
+
+export const i32Argument = (value: SymbolExpr): DraftArgument => ({ kind: "i32", value });

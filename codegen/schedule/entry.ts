@@ -1,0 +1,320 @@
+import { BitloomError } from "../../errors/index.ts";
+import {
+  formatLocation,
+  type Graph,
+  type NodeOf,
+  resultsOf,
+  topologicalOrder,
+  type Value,
+} from "../../ir/graph.ts";
+import type { OpName } from "../../ir/ops/index.ts";
+import { isBuildTime } from "../../ir/passes/partition-parameters.ts";
+import type { Dim, DType } from "../../ir/types.ts";
+import { formatType, sameType } from "../../ir/types.ts";
+import type { SymbolExpr, TensorSlot } from "../../runtime/manifest.ts";
+import { type DraftStep, elementBytes, type GeneratedCall, type Place, type Storage } from "./draft.ts";
+import { type KernelLibrary, orderArguments, type TemplateCall } from "./library.ts";
+import { align } from "./memory.ts";
+import { copyCall } from "./movement.ts";
+import type { PlannedState, WeightLayout } from "./plan.ts";
+import type { RuleContext, RuleTable, ScheduleRule } from "./rules.ts";
+import type { MathHelpers } from "./scalar-code.ts";
+import { elementCount, product, sameExpr, upperBound } from "./symbols.ts";
+import { contiguousStrides, contiguousView, isContiguous } from "./view.ts";
+import type { WeightRegion } from "./weights.ts";
+
+/** What all entries of a plan share. */
+export interface Shared {
+  readonly rules: RuleTable;
+  readonly target: string;
+  readonly math: MathHelpers;
+  readonly library: KernelLibrary;
+  readonly weights: WeightRegion;
+  readonly states: StateRegion;
+}
+
+/** State by name, in one region that every entry sees at the same addresses. */
+export class StateRegion {
+  readonly #states = new Map<string, { readonly value: Value; readonly planned: PlannedState }>();
+  #bytes = 0;
+
+  get states(): readonly PlannedState[] {
+    return [...this.#states.values()].map(({ planned }) => planned);
+  }
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  place(value: Value, bounds: Graph["symbols"]): Place {
+    if (value.origin.kind !== "state")
+      throw new BitloomError("INVALID_GRAPH", "a state is not a state value");
+    const { name } = value.origin;
+    const { dtype } = value.type;
+    // Strides of the largest shape: elements stay where they are when a symbol changes between calls.
+    const largest = value.type.dims.map((dim) => upperBound(dim, bounds));
+    let known = this.#states.get(name);
+    if (known === undefined) {
+      const bytes = upperBound(elementCount(largest), bounds) * elementBytes(dtype);
+      known = { value, planned: { name, dtype, dims: value.type.dims, offset: this.#bytes, bytes } };
+      this.#bytes += align(bytes);
+      this.#states.set(name, known);
+    } else if (!sameType(known.value.type, value.type)) {
+      throw new BitloomError("INVALID_GRAPH", `state "${name}" differs between entries`, {
+        expected: formatType(known.value.type),
+        received: formatType(value.type),
+      });
+    }
+    const { offset, bytes } = known.planned;
+    const storage: Storage = { name, region: "state", offset, bytes };
+    return { buffer: storage, dtype, dims: value.type.dims, offset: 0, strides: contiguousStrides(largest) };
+  }
+}
+
+/** An entry whose steps are known and whose arena is not placed yet. */
+export interface DraftEntry {
+  readonly graph: Graph;
+  readonly inputs: readonly TensorSlot[];
+  readonly outputs: readonly TensorSlot[];
+  readonly steps: readonly DraftStep[];
+  readonly ioBytes: number;
+  readonly scratchBytes: number;
+}
+
+/** Schedules one graph: every live run-time node in order, then outputs and next states to their places. */
+export function draftEntry(graph: Graph, shared: Shared): DraftEntry {
+  return new EntryScheduler(graph, shared).run();
+}
+
+class EntryScheduler implements RuleContext {
+  readonly math: MathHelpers;
+  readonly #graph: Graph;
+  readonly #shared: Shared;
+  readonly #places = new Map<Value, Place>();
+  readonly #copies = new Map<Value, Place>();
+  /** Values that share another value's memory. */
+  readonly #views = new Set<Value>();
+  readonly #uses = new Map<Value, number>();
+  readonly #steps: DraftStep[] = [];
+  #label = "";
+  #ioBytes = 0;
+  #scratchBytes = 0;
+
+  constructor(graph: Graph, shared: Shared) {
+    this.#graph = graph;
+    this.#shared = shared;
+    this.math = shared.math;
+  }
+
+  run(): DraftEntry {
+    const graph = this.#graph;
+    const inputs = graph.inputs.map((input) => this.#placeInput(input));
+    for (const { value } of graph.states) {
+      this.assign(value, this.#shared.states.place(value, graph.symbols));
+    }
+    const order = topologicalOrder(graph).filter((node) => !node.results.every(isBuildTime));
+    for (const value of [...order.flatMap((node) => node.operands), ...resultsOf(graph)]) {
+      this.#uses.set(value, (this.#uses.get(value) ?? 0) + 1);
+    }
+    for (const node of order) this.#schedule(node);
+    const outputs = this.#placeOutputs();
+    this.#storeNextStates();
+    return {
+      graph,
+      inputs,
+      outputs,
+      steps: this.#steps,
+      ioBytes: this.#ioBytes,
+      scratchBytes: this.#scratchBytes,
+    };
+  }
+
+  #schedule<Op extends OpName>(node: NodeOf<Op>): void {
+    const rule = this.#shared.rules[node.op] as ScheduleRule<Op> | { readonly uncovered: string };
+    if (typeof rule !== "function") {
+      throw new BitloomError("UNSUPPORTED_OP", `${node.op} does not run on target ${this.#shared.target}`, {
+        received: describeNode(node),
+        hint: rule.uncovered,
+        ...(node.location && { location: formatLocation(node.location) }),
+      });
+    }
+    const name = node.results[0]?.name;
+    this.#label = name === undefined ? node.op : `${node.op} %${name}`;
+    rule(node, this);
+  }
+
+  #slot(name: string, value: Value, storage: Storage): TensorSlot {
+    const { dtype, dims } = value.type;
+    if (dtype === "bool") {
+      throw new BitloomError("UNSUPPORTED_OP", `${name} is a bool tensor, which calls do not carry`, {
+        hint: "Cast it to i32.",
+      });
+    }
+    return { name, dtype, dims: [...dims], offset: storage.offset!, bytes: this.#bytesOf(value) };
+  }
+
+  #bytesOf(value: Value): number {
+    return this.upperBound(elementCount(this.dims(value))) * elementBytes(value.type.dtype);
+  }
+
+  #ioStorage(name: string, value: Value): Storage {
+    const bytes = this.#bytesOf(value);
+    const storage: Storage = { name, region: "io", offset: this.#ioBytes, bytes };
+    this.#ioBytes += align(bytes);
+    return storage;
+  }
+
+  #placeInput(value: Value): TensorSlot {
+    if (value.origin.kind !== "input")
+      throw new BitloomError("INVALID_GRAPH", "an input is not an input value");
+    const storage = this.#ioStorage(value.origin.name, value);
+    this.assign(value, contiguousView(storage, value.type.dtype, this.dims(value)));
+    return this.#slot(value.origin.name, value, storage);
+  }
+
+  /** Temporaries that hold exactly an output become io memory; anything else is copied there. */
+  #placeOutputs(): TensorSlot[] {
+    return this.#graph.outputs.map(({ name, value }) => {
+      const place = this.place(value);
+      const { buffer } = place;
+      const whole =
+        place.offset === 0 && isContiguous(place) && this.upperBound(buffer.bytes) === this.#bytesOf(value);
+      if (whole && buffer.region === "arena") {
+        buffer.region = "io";
+        buffer.offset = this.#ioBytes;
+        this.#ioBytes += align(this.#bytesOf(value));
+        return this.#slot(name, value, buffer);
+      }
+      if (whole && buffer.region === "io") return this.#slot(name, value, buffer);
+      const storage = this.#ioStorage(name, value);
+      this.#label = `output ${name}`;
+      this.generate(copyCall(place, contiguousView(storage, value.type.dtype, this.dims(value))));
+      return this.#slot(name, value, storage);
+    });
+  }
+
+  /** Copies next states that were not written in place; all are read before any is overwritten. */
+  #storeNextStates(): void {
+    const moves = this.#graph.states.flatMap(({ value, next }) => {
+      const [to, from] = [this.place(value), this.place(next)];
+      return samePlace(to, from) ? [] : [{ to, from }];
+    });
+    const staged = moves.map(({ to, from }) => {
+      this.#label = `next ${to.buffer.name}`;
+      return { to, from: from.buffer.region === "state" ? this.copy(from, this.#label) : from };
+    });
+    for (const { to, from } of staged) {
+      this.#label = `next ${to.buffer.name}`;
+      this.generate(copyCall(from, to));
+    }
+  }
+
+  // RuleContext
+
+  dims(value: Value): readonly Dim[] {
+    return value.type.dims.map((dim) =>
+      typeof dim === "string" && this.#graph.symbols.get(dim)?.max === 1 ? 1 : dim,
+    );
+  }
+
+  upperBound(expr: SymbolExpr): number {
+    return upperBound(expr, this.#graph.symbols);
+  }
+
+  place(value: Value): Place {
+    const known = this.#places.get(value);
+    if (known !== undefined) return known;
+    if (!isBuildTime(value)) {
+      throw new BitloomError("INVALID_GRAPH", "a value is read before it is computed", {
+        received: `${value.name ?? "a value"} of ${formatType(value.type)}`,
+      });
+    }
+    const place = contiguousView(this.weight(value, "dense"), value.type.dtype, this.dims(value));
+    this.#places.set(value, place);
+    return place;
+  }
+
+  contiguous(value: Value): Place {
+    const place = this.place(value);
+    if (isContiguous(place)) return place;
+    const known = this.#copies.get(value);
+    if (known !== undefined) return known;
+    const copy = this.copy(place, `${value.name ?? place.buffer.name} contiguous`);
+    this.#copies.set(value, copy);
+    return copy;
+  }
+
+  copy(place: Place, name: string): Place {
+    const copy = this.temporary(name, place.dtype, place.dims);
+    this.generate(copyCall(place, copy));
+    return copy;
+  }
+
+  weight(value: Value, layout: WeightLayout): Storage {
+    return this.#shared.weights.storage(value, layout);
+  }
+
+  allocate(value: Value): Place {
+    const place = this.temporary(value.name ?? this.#label, value.type.dtype, this.dims(value));
+    this.assign(value, place);
+    return place;
+  }
+
+  temporary(name: string, dtype: DType, dims: readonly Dim[]): Place {
+    const bytes = product(elementCount(dims), elementBytes(dtype));
+    return contiguousView({ name, region: "arena", offset: undefined, bytes }, dtype, dims);
+  }
+
+  assign(value: Value, place: Place): void {
+    this.#places.set(value, place);
+  }
+
+  view(value: Value, place: Place): void {
+    this.#views.add(value);
+    this.assign(value, place);
+  }
+
+  mayOverwrite(value: Value): boolean {
+    const { region } = this.place(value).buffer;
+    return (
+      this.#uses.get(value) === 1 && !this.#views.has(value) && (region === "state" || region === "arena")
+    );
+  }
+
+  needScratch(bytes: number): void {
+    this.#scratchBytes = Math.max(this.#scratchBytes, align(bytes));
+  }
+
+  generate(call: GeneratedCall): void {
+    const kernel = this.#shared.library.generated(call);
+    this.#steps.push({
+      kernel: kernel.name,
+      arguments: call.arguments,
+      range: call.range,
+      label: this.#label,
+    });
+  }
+
+  call(call: TemplateCall, range: SymbolExpr, guard?: DraftStep["guard"]): void {
+    const kernel = this.#shared.library.template(call);
+    this.#steps.push({
+      kernel: kernel.name,
+      arguments: orderArguments(kernel, call),
+      range,
+      ...(guard && { guard }),
+      label: this.#label,
+    });
+  }
+}
+
+function samePlace(a: Place, b: Place): boolean {
+  return (
+    a.buffer === b.buffer &&
+    sameExpr(a.offset, b.offset) &&
+    a.strides.every((stride, axis) => sameExpr(stride, b.strides[axis]!))
+  );
+}
+
+function describeNode(node: NodeOf<OpName>): string {
+  const operands = node.operands.map((operand) => formatType(operand.type)).join(", ");
+  return `${node.op}(${operands})`;
+}

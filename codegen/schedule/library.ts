@@ -1,0 +1,96 @@
+import { BitloomError } from "../../errors/index.ts";
+import { specialize } from "../kernel/frontend.ts";
+import type { InlineFunction, KernelFunction } from "../kernel/ir.ts";
+import type { Template } from "../kernel/load.ts";
+import type { DraftArgument, GeneratedCall } from "./draft.ts";
+import type { PlannedKernel } from "./plan.ts";
+
+/** A constant of a template's options, or a function put in its place. */
+export type Option = number | boolean | string | InlineFunction;
+
+/** One specialization of a template and what to call it with. */
+export interface TemplateCall {
+  /** Name of the template: `ternary-matmul`. */
+  readonly template: string;
+  /** A readable name; made unique among specializations with other options. */
+  readonly name: string;
+  readonly options: Readonly<Record<string, Option>>;
+  /** Identity of the inline functions among the options; equal keys mean equal code. */
+  readonly inlineKey?: string;
+  /** Arguments by parameter name, without those the inline functions capture. */
+  readonly arguments: Readonly<Record<string, DraftArgument>>;
+  /** Arguments for what the inline functions capture, function by function in the order of the options. */
+  readonly captured?: readonly DraftArgument[];
+}
+
+/** A target's templates by name; `relaxed` ones have a variant for relaxed SIMD. */
+export type Templates = ReadonlyMap<string, { readonly template: Template; readonly relaxed: boolean }>;
+
+/**
+ * The kernels of a plan. Each distinct specialization and each distinct generated kernel is made once, however
+ * many steps call it.
+ */
+export class KernelLibrary {
+  readonly #templates: Templates;
+  readonly #kernels = new Map<string, PlannedKernel>();
+  readonly #names = new Map<string, number>();
+
+  constructor(templates: Templates) {
+    this.#templates = templates;
+  }
+
+  get kernels(): readonly PlannedKernel[] {
+    return [...this.#kernels.values()];
+  }
+
+  generated(call: GeneratedCall): PlannedKernel {
+    const known = this.#kernels.get(call.key);
+    if (known !== undefined) return known;
+    const name = this.#unique(call.name);
+    const body = call.build(name);
+    const kernel = { name, template: call.template, baseline: body, relaxed: body };
+    this.#kernels.set(call.key, kernel);
+    return kernel;
+  }
+
+  template(call: TemplateCall): PlannedKernel {
+    const constants = Object.entries(call.options).filter(([, value]) => typeof value !== "object");
+    const key = `${call.template}:${JSON.stringify(constants)}:${call.inlineKey ?? ""}`;
+    const known = this.#kernels.get(key);
+    if (known !== undefined) return known;
+    const { template, relaxed } = this.#templates.get(call.template)!;
+    const name = this.#unique(call.name);
+    const make = (extra: Readonly<Record<string, Option>>): KernelFunction =>
+      specialize(template, { name, options: { ...call.options, ...extra } });
+    const baseline = make(relaxed ? { relaxed: false } : {});
+    const kernel = {
+      name,
+      template: `templates/cpu/${call.template}.ts`,
+      baseline,
+      relaxed: relaxed ? make({ relaxed: true }) : baseline,
+    };
+    this.#kernels.set(key, kernel);
+    return kernel;
+  }
+
+  #unique(name: string): string {
+    const count = (this.#names.get(name) ?? 0) + 1;
+    this.#names.set(name, count);
+    return count === 1 ? name : this.#unique(`${name}_${count}`);
+  }
+}
+
+/** A template call's arguments in the order of the kernel's parameters, without `begin` and `end`. */
+export function orderArguments(kernel: PlannedKernel, call: TemplateCall): DraftArgument[] {
+  const captured = call.captured ?? [];
+  const names = kernel.baseline.parameters.map(({ name }) => name).slice(0, -2 - captured.length);
+  const own = names.map((name) => {
+    const argument = call.arguments[name];
+    if (argument !== undefined) return argument;
+    throw new BitloomError("KERNEL_TYPE", `nothing is passed for ${name} of kernel ${kernel.name}`, {
+      expected: `one of ${Object.keys(call.arguments).join(", ")}`,
+      received: name,
+    });
+  });
+  return [...own, ...captured];
+}

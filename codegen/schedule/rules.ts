@@ -1,0 +1,55 @@
+import type { NodeOf, Value } from "../../ir/graph.ts";
+import type { OpName } from "../../ir/ops/index.ts";
+import type { Dim, DType } from "../../ir/types.ts";
+import type { SymbolExpr } from "../../runtime/manifest.ts";
+import type { DraftStep, GeneratedCall, Place, Storage } from "./draft.ts";
+import type { TemplateCall } from "./library.ts";
+import type { WeightLayout } from "./plan.ts";
+import type { MathHelpers } from "./scalar-code.ts";
+
+/** How a target computes one op: emits steps and says where the results lie. */
+export type ScheduleRule<Op extends OpName> = (node: NodeOf<Op>, context: RuleContext) => void;
+
+/** Why a target has no rule for an op. */
+export interface Uncovered {
+  readonly uncovered: string;
+}
+
+/** A target class' rules. The type makes every op either covered or explained. */
+export type RuleTable = { readonly [Op in OpName]: ScheduleRule<Op> | Uncovered };
+
+/** What a rule can ask for while a graph's nodes are scheduled in order. */
+export interface RuleContext {
+  readonly math: MathHelpers;
+
+  /** A value's dims; symbols that can only be 1 are 1. */
+  dims(value: Value): readonly Dim[];
+  /** The largest value of an expression over this entry's symbols. */
+  upperBound(expr: SymbolExpr): number;
+  /** Where a value lies. Build-time values are placed in the weights region, dense. */
+  place(value: Value): Place;
+  /** The same elements row-major and without gaps, copied if need be. */
+  contiguous(value: Value): Place;
+  /** A copy of a place, row-major and without gaps. */
+  copy(place: Place, name: string): Place;
+  /** Where a build-time value lies in a packed layout. */
+  weight(value: Value, layout: WeightLayout): Storage;
+
+  /** Takes a value's place: memory for it, row-major without gaps. */
+  allocate(value: Value): Place;
+  /** A temporary of this shape. */
+  temporary(name: string, dtype: DType, dims: readonly Dim[]): Place;
+  /** Says that a value lies in a place made by hand. */
+  assign(value: Value, place: Place): void;
+  /** Says that a value is a view of another value's memory. */
+  view(value: Value, place: Place): void;
+  /** Whether this node alone reads a value that owns its memory, so that the node may overwrite it. */
+  mayOverwrite(value: Value): boolean;
+
+  /** Makes each thread's scratch memory at least this large. */
+  needScratch(bytes: number): void;
+  /** Emits one step of a generated kernel. */
+  generate(call: GeneratedCall): void;
+  /** Emits one step of a template's specialization. */
+  call(call: TemplateCall, range: SymbolExpr, guard?: DraftStep["guard"]): void;
+}

@@ -1,0 +1,103 @@
+/** Rules that need no hand-written kernel: views, and kernels the schedule generates. */
+import type { NodeOf, Value } from "../../ir/graph.ts";
+import {
+  apply,
+  arg,
+  type BinaryFunction,
+  binaryFunctions,
+  isUnary,
+  type ScalarExpr,
+  type UnaryFunction,
+  unaryFunctions,
+} from "../../ir/scalar.ts";
+import { castCall } from "./cast.ts";
+import { elementwiseCall, integerCall } from "./elementwise.ts";
+import { copyCall } from "./movement.ts";
+import { type Reduction, reductionCall } from "./reduction.ts";
+import type { RuleContext, ScheduleRule } from "./rules.ts";
+import { reshapeView, sliceView, transposeView } from "./view.ts";
+
+function axisOf(axis: number, value: Value): number {
+  return axis < 0 ? axis + value.type.dims.length : axis;
+}
+
+function applyTo(expr: ScalarExpr, operands: readonly Value[], result: Value, context: RuleContext): void {
+  const places = operands.map((operand) => context.place(operand));
+  context.generate(elementwiseCall(expr, places, context.allocate(result), context.math));
+}
+
+function scalarRule<Fn extends UnaryFunction | BinaryFunction>(fn: Fn): ScheduleRule<Fn> {
+  return (node: NodeOf<UnaryFunction | BinaryFunction>, context: RuleContext) => {
+    const result = node.results[0]!;
+    const [a, b] = node.operands as [Value, Value];
+    if (result.type.dtype === "i32") {
+      const integer = fn as Exclude<BinaryFunction, "div">;
+      context.generate(integerCall(integer, context.place(a), context.place(b), context.allocate(result)));
+      return;
+    }
+    const expr = isUnary(fn) ? apply(fn, arg(0)) : apply(fn as BinaryFunction, arg(0), arg(1));
+    applyTo(expr, node.operands, result, context);
+  };
+}
+
+type ScalarRules = { readonly [Fn in UnaryFunction | BinaryFunction]: ScheduleRule<Fn> };
+
+const scalarNames = [...Object.keys(unaryFunctions), ...Object.keys(binaryFunctions)];
+const scalarRules = Object.fromEntries(
+  scalarNames.map((fn) => [fn, scalarRule(fn as UnaryFunction | BinaryFunction)]),
+) as unknown as ScalarRules;
+
+type ReductionOp = "sum" | "mean" | "max_reduce" | "min_reduce";
+
+function reductionRule(kind: Reduction) {
+  return (node: NodeOf<ReductionOp>, context: RuleContext) => {
+    const x = node.operands[0]!;
+    const axis = axisOf(node.attributes.axis, x);
+    context.generate(reductionCall(kind, context.place(x), axis, context.allocate(node.results[0]!)));
+  };
+}
+
+/** Rules for elementwise, reduction, movement and view ops. */
+export const tensorRules = {
+  ...scalarRules,
+  elementwise(node: NodeOf<"elementwise">, context: RuleContext) {
+    applyTo(node.attributes.expr, node.operands, node.results[0]!, context);
+  },
+  sum: reductionRule("sum"),
+  mean: reductionRule("mean"),
+  max_reduce: reductionRule("max"),
+  min_reduce: reductionRule("min"),
+  cast(node: NodeOf<"cast">, context: RuleContext) {
+    const [x] = node.operands as [Value];
+    const result = node.results[0]!;
+    if (x.type.dtype === result.type.dtype) context.view(result, context.place(x));
+    else context.generate(castCall(context.place(x), context.allocate(result)));
+  },
+  reshape(node: NodeOf<"reshape">, context: RuleContext) {
+    const [x] = node.operands as [Value];
+    const result = node.results[0]!;
+    const dims = context.dims(result);
+    const view = reshapeView(context.place(x), dims) ?? reshapeView(context.contiguous(x), dims)!;
+    context.view(result, view);
+  },
+  transpose(node: NodeOf<"transpose">, context: RuleContext) {
+    const [x] = node.operands as [Value];
+    context.view(node.results[0]!, transposeView(context.place(x), node.attributes.permutation));
+  },
+  slice(node: NodeOf<"slice">, context: RuleContext) {
+    const [x] = node.operands as [Value];
+    const { axis, start, size } = node.attributes;
+    context.view(node.results[0]!, sliceView(context.place(x), axisOf(axis, x), start, size));
+  },
+  concat(node: NodeOf<"concat">, context: RuleContext) {
+    const result = node.results[0]!;
+    const axis = axisOf(node.attributes.axis, result);
+    const out = context.allocate(result);
+    let start = 0;
+    for (const operand of node.operands) {
+      const size = operand.type.dims[axis] as number;
+      context.generate(copyCall(context.place(operand), sliceView(out, axis, start, size)));
+      start += size;
+    }
+  },
+};
