@@ -55,10 +55,10 @@ type Reverse<S extends string, Out extends string = ""> = S extends `${infer Hea
   ? Reverse<Rest, `${Head}${Out}`>
   : Out;
 
-/** Leading zeros (of products with 0) would not read back as a number. */
+/** Products with 0 have no digits left, or leading zeros that would not read back as a number. */
 type ToNumber<Reversed extends string> =
   TrimZeros<Reverse<Reversed>> extends `${infer N extends number}` ? N : number;
-type TrimZeros<S extends string> = S extends `0${infer Rest}` ? (Rest extends "" ? "0" : TrimZeros<Rest>) : S;
+type TrimZeros<S extends string> = S extends `0${infer Rest}` ? TrimZeros<Rest> : S extends "" ? "0" : S;
 
 type DigitSum<A extends Digit, B extends Digit, C extends Digit> = [
   ...Units[A],

@@ -49,7 +49,7 @@ export interface LanguageModelDefinition<V extends number, L extends NamedLayers
     tokens: Tensor<"i32", ["batch", "seq"]>,
     layers: L,
     sequence: Sequence,
-  ) => Tensor<"f32", ["batch", "seq", V]>;
+  ) => Tensor<"f32", ["batch", "seq", NoInfer<V>]>;
 }
 
 /** Bounds that a build chooses over those of the model. */

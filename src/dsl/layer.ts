@@ -21,7 +21,11 @@ export interface LayerDeclaration {
 const declaration = Symbol("bitloom.layer");
 const children = Symbol("bitloom.block");
 
-/** A callable piece of a model that owns parameters or state. Its path in the `layers` tree names them. */
+/**
+ * A piece of a model that owns parameters or state. Its path in the `layers` tree names them. The callable
+ * ones are intersection types: TypeScript postpones calls that return an interface with a call signature,
+ * and would no longer know the layers in the parameters of `forward`.
+ */
 export interface Layer {
   readonly [declaration]: LayerDeclaration;
 }

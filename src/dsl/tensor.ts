@@ -49,7 +49,7 @@ export type TensorOf<Spec extends TensorSpec> =
   Spec extends TensorSpec<infer D, infer S> ? Tensor<D, S> : never;
 
 function spec<D extends DType>(dtype: D) {
-  return <S extends Dim[]>(...dims: S): TensorSpec<D, S> => ({ dtype, dims });
+  return <const S extends Dim[]>(...dims: S): TensorSpec<D, S> => ({ dtype, dims });
 }
 
 /**

@@ -10,6 +10,7 @@ import type {
   Permute,
   Plain,
   ReplaceAxis,
+  ShapeError,
 } from "../shape-types.ts";
 import type { Tensor } from "../tensor.ts";
 import { traceOf } from "../trace.ts";
@@ -62,13 +63,19 @@ export function slice<D extends DType, S extends Dims, const A extends Axis<S>, 
 /** The dims of each tensor of a tuple. */
 type DimsOf<All extends readonly Tensor[]> = { -readonly [I in keyof All]: All[I]["dims"] };
 
+/** `unknown` when the tensors have one dtype and agree outside of the axis. */
+type CheckParts<All extends readonly Tensor[], A extends number> = [All[number]] extends [
+  Tensor<All[0] extends Tensor<infer D> ? D : DType>,
+]
+  ? CheckConcat<DimsOf<All>, A>
+  : ShapeError<`one dtype is needed, not ${All[number]["dtype"]}: insert a cast`>;
+
 /** Joins tensors along one axis, whose lengths must be literal: `[batch, 2]` and `[batch, 3]` -> `[batch, 5]`. */
 export function concat<
-  D extends DType,
-  const All extends readonly Tensor<D>[],
+  const All extends readonly Tensor[],
   const A extends Axis<All[0] extends Tensor<DType, infer S> ? S : Dims>,
 >(
-  tensors: All & CheckConcat<DimsOf<All>, A>,
+  tensors: All & CheckParts<All, A>,
   options: { readonly axis: A },
 ): Tensor<All[number]["dtype"], Concat<DimsOf<All>, A>> {
   const list = tensors as readonly Tensor[];

@@ -31,12 +31,12 @@ export type BitLinearOptions = {
 );
 
 /** A linear layer with weights in {-1, 0, +1}; see `bitLinear`. */
-export interface BitLinear<In extends number = number, Out extends number = number> extends Layer {
+export type BitLinear<In extends number = number, Out extends number = number> = Layer & {
   /** `f32[..., in]` -> `f32[..., out]`, any number of leading axes. */
   <Lead extends Dims>(x: Tensor<"f32", [...Lead, In]>): Tensor<"f32", [...Lead, Out]>;
   readonly inFeatures: In;
   readonly outFeatures: Out;
-}
+};
 
 /**
  * BitLinear of BitNet b1.58 (arXiv:2402.17764): y = dequantize(quantize(x) · ternary(W)^T) + b, with

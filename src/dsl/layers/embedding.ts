@@ -5,7 +5,7 @@ import type { Tensor } from "../tensor.ts";
 import { layerInput } from "./layer-input.ts";
 
 /** A table of one vector a token; see `embedding`. */
-export interface Embedding<V extends number = number, H extends number = number> extends Layer {
+export type Embedding<V extends number = number, H extends number = number> = Layer & {
   /** Token ids `i32[...]` -> their rows `f32[..., hidden]`. */
   <Lead extends Dims>(ids: Tensor<"i32", Lead>): Tensor<"f32", [...Lead, H]>;
   /**
@@ -13,7 +13,7 @@ export interface Embedding<V extends number = number, H extends number = number>
    * logits `f32[..., vocabulary]`.
    */
   head<Lead extends Dims>(x: Tensor<"f32", [...Lead, H]>): Tensor<"f32", [...Lead, V]>;
-}
+};
 
 /**
  * Looks up token ids in a table of `vocabularySize` rows of `hiddenSize` features; parameter `weight`

@@ -10,12 +10,12 @@ export interface LinearOptions {
 }
 
 /** An ordinary linear layer; see `linear`. */
-export interface Linear<In extends number = number, Out extends number = number> extends Layer {
+export type Linear<In extends number = number, Out extends number = number> = Layer & {
   /** `f32[..., in]` -> `f32[..., out]`, any number of leading axes. */
   <Lead extends Dims>(x: Tensor<"f32", [...Lead, In]>): Tensor<"f32", [...Lead, Out]>;
   readonly inFeatures: In;
   readonly outFeatures: Out;
-}
+};
 
 /**
  * y = x · W^T + b with weights as the checkpoint holds them (f32, f16, bf16, or int8 when the build says so).

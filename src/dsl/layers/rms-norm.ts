@@ -10,11 +10,11 @@ export interface NormOptions {
 }
 
 /** A normalization over the last axis; see `rmsNorm` and `subLN`. */
-export interface RMSNorm<N extends number = number> extends Layer {
+export type RMSNorm<N extends number = number> = Layer & {
   /** `f32[..., features]` -> the same shape, any number of leading axes. */
   <Lead extends Dims>(x: Tensor<"f32", [...Lead, N]>): Tensor<"f32", [...Lead, N]>;
   readonly features: N;
-}
+};
 
 /**
  * Root mean square normalization (arXiv:1910.07467): y = w * x / sqrt(mean(x^2) + eps) over the last axis.
