@@ -45,16 +45,18 @@ export class Trace {
   }
 
   /**
-   * Adds an op with one result.
+   * Adds an op with one result; `name` is what the text form calls it.
    * @throws BitloomError of the op's type rule, with the user's line.
    */
   tensor<D extends DType, S extends readonly Dim[], Op extends OpName>(
     op: Op,
     operands: readonly Tensor[],
     attributes: Attributes<Op>,
+    name?: string,
   ): Tensor<D, S> {
     const values = operands.map((operand) => this.#valueOf(operand));
-    return new Tensor<D, S>(this, this.#builder.one(op, values, attributes, { location: callerLocation() }));
+    const options = { location: callerLocation(), names: [name] };
+    return new Tensor<D, S>(this, this.#builder.one(op, values, attributes, options));
   }
 
   /** A value that is the same wherever it is asked for, such as a table: made at the first call. */

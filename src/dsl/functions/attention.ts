@@ -45,7 +45,7 @@ export function attention<
   const dims = ["slots", contextLength, cache.heads, cache.headDim];
   const remember = (name: string, x: Tensor) =>
     trace.updateState(cache, name, dims, (state) =>
-      trace.tensor("cache_write", [state, x, slots, positions], {}),
+      trace.tensor("cache_write", [state, x, slots, positions], {}, `${trace.pathOf(cache)}.${name}`),
     );
   const keys = remember("k", k);
   const values = remember("v", v);

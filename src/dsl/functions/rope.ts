@@ -44,11 +44,24 @@ export function rope<Batch extends Dim, Seq extends Dim, Heads extends Dim, D ex
       received: String(x),
     });
   }
+  const scaling = scalingAttributes(options.scaling);
   const table = (fn: "cos" | "sin") => {
-    const attributes = { theta, dim, length, fn };
+    const attributes = { theta, dim, length, fn, ...(scaling && { scaling }) };
     return trace.shared(`rope_table ${JSON.stringify(attributes)}`, () =>
-      trace.tensor("rope_table", [], attributes),
+      trace.tensor("rope_table", [], attributes, fn),
     );
   };
   return trace.tensor("rope", [x, table("cos"), table("sin"), positions], {});
+}
+
+function scalingAttributes(scaling: RopeScaling | undefined) {
+  if (scaling?.kind !== "llama3") return scaling;
+  const { kind, factor, lowFrequencyFactor, highFrequencyFactor, originalContextLength } = scaling;
+  return {
+    kind,
+    factor,
+    low_frequency_factor: lowFrequencyFactor,
+    high_frequency_factor: highFrequencyFactor,
+    original_length: originalContextLength,
+  };
 }

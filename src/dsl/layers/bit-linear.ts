@@ -69,7 +69,7 @@ export function bitLinear<const In extends number, const Out extends number>(
     <Lead extends Dims>(x: Tensor<"f32", [...Lead, In]>): Tensor<"f32", [...Lead, Out]> => {
       const trace = layerInput(layer, x, "f32", inFeatures);
       const weights = Object.keys(parameters).map((name) => trace.parameter(layer, name));
-      return trace.tensor("bit_linear", [x, ...weights], attributes);
+      return trace.tensor("bit_linear", [x, ...weights], attributes, trace.pathOf(layer));
     },
     { inFeatures, outFeatures },
   );

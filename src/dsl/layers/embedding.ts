@@ -33,12 +33,14 @@ export function embedding<const V extends number, const H extends number>(
     },
     <Lead extends Dims>(ids: Tensor<"i32", Lead>): Tensor<"f32", [...Lead, H]> => {
       const trace = layerInput(layer, ids, "i32");
-      return trace.tensor("embedding", [trace.parameter(layer, "weight"), ids], {});
+      const weight = trace.parameter(layer, "weight");
+      return trace.tensor("embedding", [weight, ids], {}, trace.pathOf(layer));
     },
     {
       head: <Lead extends Dims>(x: Tensor<"f32", [...Lead, H]>): Tensor<"f32", [...Lead, V]> => {
         const trace = layerInput(layer, x, "f32", hiddenSize);
-        return trace.tensor("linear", [x, trace.parameter(layer, "weight")], {});
+        const weight = trace.parameter(layer, "weight");
+        return trace.tensor("linear", [x, weight], {}, `${trace.pathOf(layer)}.head`);
       },
     },
   );

@@ -40,11 +40,8 @@ export function linear<const In extends number, const Out extends number>(
     },
     <Lead extends Dims>(x: Tensor<"f32", [...Lead, In]>): Tensor<"f32", [...Lead, Out]> => {
       const trace = layerInput(layer, x, "f32", inFeatures);
-      const y: Tensor<"f32", [...Lead, Out]> = trace.tensor(
-        "linear",
-        [x, trace.parameter(layer, "weight")],
-        {},
-      );
+      const weight = trace.parameter(layer, "weight");
+      const y: Tensor<"f32", [...Lead, Out]> = trace.tensor("linear", [x, weight], {}, trace.pathOf(layer));
       return options.bias ? trace.tensor("add", [y, trace.parameter(layer, "bias")], {}) : y;
     },
     { inFeatures, outFeatures },

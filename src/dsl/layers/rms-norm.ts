@@ -43,7 +43,8 @@ function norm<N extends number>(type: string, features: N, options: NormOptions)
     { type, parameters: { weight: { dims: [features], kind: "norm" } } },
     <Lead extends Dims>(x: Tensor<"f32", [...Lead, N]>): Tensor<"f32", [...Lead, N]> => {
       const trace = layerInput(layer, x, "f32", features);
-      return trace.tensor("rms_norm", [x, trace.parameter(layer, "weight")], { eps });
+      const weight = trace.parameter(layer, "weight");
+      return trace.tensor("rms_norm", [x, weight], { eps }, trace.pathOf(layer));
     },
     { features },
   );
