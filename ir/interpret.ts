@@ -14,7 +14,7 @@ export interface InterpretOptions {
   /** States by name; one that is absent is zero. */
   readonly states?: Tensors;
   /** Values of symbols that no input's shape tells. */
-  readonly symbols?: Readonly<Record<string, number>>;
+  readonly symbols?: Readonly<Record<string, number>> | ReadonlyMap<string, number>;
   /** Sees each node's results as they are made: how one compares a target op by op. */
   readonly onNode?: (node: Node, operands: readonly Tensor[], results: readonly Tensor[]) => void;
 }
@@ -94,7 +94,7 @@ function leafName({ origin }: Value): string {
 function bindSymbols(
   graph: Graph,
   leaves: readonly Leaf[],
-  given: Readonly<Record<string, number>>,
+  given: NonNullable<InterpretOptions["symbols"]>,
 ): ReadonlyMap<string, number> {
   const symbols = new Map<string, number>();
   const bind = (symbol: string, size: number, source: string) => {
@@ -107,7 +107,8 @@ function bindSymbols(
     }
     symbols.set(symbol, size);
   };
-  for (const [symbol, size] of Object.entries(given)) bind(symbol, size, "The caller");
+  for (const [symbol, size] of given instanceof Map ? given : Object.entries(given))
+    bind(symbol, size, "The caller");
   for (const { value, name, tensor } of leaves) {
     for (const [axis, dim] of value.type.dims.entries()) {
       const size = tensor?.type.dims[axis];
