@@ -6,6 +6,10 @@ export const FORMAT_VERSION = 1;
 /** Bytes covered by one sha256 of a file, so that corruption is found, and named, while streaming. */
 export const CHUNK_BYTES = 4 * 1024 * 1024;
 
+/** Bytes at `memory.control` where the threads of a WebAssembly driver meet. */
+export const WASM_CONTROL_BYTES = 256;
+export const WASM_MAX_THREADS = 255;
+
 const count = z.int().check(z.minimum(0));
 const positive = z.int().check(z.minimum(1));
 const dtype = z.enum(["f32", "f16", "bf16", "i8", "u8", "i32", "u32"]);

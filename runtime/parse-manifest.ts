@@ -1,13 +1,18 @@
 import { BitloomError } from "../errors/index.ts";
 import { arrays } from "./dtypes.ts";
-import { CHUNK_BYTES, FORMAT_VERSION, type Manifest, manifestSchema, type SymbolExpr } from "./manifest.ts";
+import {
+  CHUNK_BYTES,
+  FORMAT_VERSION,
+  type Manifest,
+  manifestSchema,
+  type SymbolExpr,
+  WASM_CONTROL_BYTES,
+  WASM_MAX_THREADS,
+} from "./manifest.ts";
 import { evaluate } from "./symbols.ts";
 
 /** Bytes a wasm32 memory can have. */
 const MAX_WASM_BYTES = 2 ** 32;
-/** Bytes at `memory.control` that belong to the driver. */
-const CONTROL_BYTES = 64;
-const MAX_THREADS = 1024;
 
 type Path = readonly PropertyKey[];
 
@@ -221,13 +226,13 @@ function checkWasm({ targets, files, regions, weights, entries }: Manifest): voi
   if (memory.totalBytes > MAX_WASM_BYTES) {
     fail([...path, "memory", "totalBytes"], `at most ${MAX_WASM_BYTES}`, memory.totalBytes);
   }
-  if (memory.maxThreads > MAX_THREADS) {
-    fail([...path, "memory", "maxThreads"], `at most ${MAX_THREADS}`, memory.maxThreads);
+  if (memory.maxThreads > WASM_MAX_THREADS) {
+    fail([...path, "memory", "maxThreads"], `at most ${WASM_MAX_THREADS}`, memory.maxThreads);
   }
   const places = (
     [
       ["symbols", 4 * symbolOrder.length],
-      ["control", CONTROL_BYTES],
+      ["control", WASM_CONTROL_BYTES],
       ["scratch", memory.scratchBytes * memory.maxThreads],
       ["io", regions.io],
       ["arena", regions.arena],

@@ -5,7 +5,7 @@ import type { Manifest, Region, WasmTarget } from "../../manifest.ts";
 import { isNode, nodeModule } from "../../node.ts";
 import type { Device } from "../device.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
-import { startWorkers } from "./worker.ts";
+import { startWorkers, type Thread } from "./worker.ts";
 
 const PAGE_BYTES = 65_536;
 
@@ -15,8 +15,12 @@ interface DriverExports {
   run(entry: number): void;
   /** How many threads take part in the next `run`. */
   setThreads(threads: number): void;
+  /** Whether thread 0 may sleep while it waits for others. */
+  setMayWait(mayWait: number): void;
   /** Lets every thread's `work` return. */
   stop(): void;
+  /** Makes every thread that waits trap, and this and every later `run`. */
+  fail(): void;
 }
 
 export interface WasmDeviceOptions {
@@ -55,17 +59,22 @@ export async function createWasmDevice(manifest: Manifest, options: WasmDeviceOp
   const memory = allocate(target.memory.totalBytes, shared);
   const driver = await instantiate(path, module, memory);
 
-  let workers: Awaited<ReturnType<typeof startWorkers>> = [];
+  let workers: readonly Thread[] = [];
+  let death: string | undefined;
+  const onDeath = (reason: string) => {
+    death ??= reason;
+    driver.fail();
+  };
   if (shared) {
     try {
-      workers = await startWorkers({ module, memory }, threads, options.signal);
+      workers = await startWorkers({ module, memory }, threads, onDeath, options.signal);
     } catch (error) {
       if (!(error instanceof BitloomError) || error.code !== "WORKER_FAILED") throw error;
       options.warn({ code: "NO_THREADS", message: `Running on one thread: ${error.message}` });
     }
     throwIfAborted(options.signal);
   }
-  return new WasmDevice(manifest, target, driver, memory, workers, features.relaxedSimd);
+  return new WasmDevice(manifest, target, driver, memory, workers, features.relaxedSimd, () => death);
 }
 
 function chooseThreads(
@@ -134,7 +143,7 @@ async function instantiate(
 ): Promise<DriverExports> {
   try {
     const { exports } = await WebAssembly.instantiate(module, { env: { memory } });
-    for (const name of ["run", "setThreads", "stop"]) {
+    for (const name of ["run", "setThreads", "setMayWait", "stop", "fail"]) {
       if (typeof exports[name] !== "function") throw new TypeError(`it has no function "${name}"`);
     }
     return exports as unknown as DriverExports;
@@ -146,25 +155,39 @@ async function instantiate(
   }
 }
 
+/** Whether this thread may sleep; a page's main thread may not. */
+function mayWait(): boolean {
+  try {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 1, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 class WasmDevice implements Device {
   readonly name = "wasm";
   readonly threads: number;
   readonly description: string;
   readonly #target: WasmTarget;
   readonly #entries: readonly string[];
+  /** Why a worker thread ended, if one has. */
+  readonly #workerDeath: () => string | undefined;
   #driver: DriverExports | undefined;
   #bytes: Uint8Array;
   #symbols: Int32Array;
-  #workers: Awaited<ReturnType<typeof startWorkers>>;
+  #workers: readonly Thread[];
 
   constructor(
     manifest: Manifest,
     target: WasmTarget,
     driver: DriverExports,
     memory: WebAssembly.Memory,
-    workers: Awaited<ReturnType<typeof startWorkers>>,
+    workers: readonly Thread[],
     relaxed: boolean,
+    workerDeath: () => string | undefined,
   ) {
+    this.#workerDeath = workerDeath;
     this.#target = target;
     this.#entries = Object.keys(manifest.entries);
     this.#driver = driver;
@@ -175,6 +198,7 @@ class WasmDevice implements Device {
     this.#bytes = new Uint8Array(memory.buffer);
     this.#symbols = new Int32Array(memory.buffer, target.memory.symbols, target.symbolOrder.length);
     driver.setThreads(this.threads);
+    driver.setMayWait(mayWait() ? 1 : 0);
   }
 
   write(region: Region, offset: number, bytes: Uint8Array): void {
@@ -194,7 +218,7 @@ class WasmDevice implements Device {
       this.#driver!.run(this.#entries.indexOf(entry));
     } catch (cause) {
       throw new BitloomError("DEVICE_FAILED", `The entry "${entry}" stopped`, {
-        received: (cause as Error).message,
+        received: this.#workerDeath() ?? (cause as Error).message,
         cause,
       });
     }

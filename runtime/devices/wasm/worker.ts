@@ -11,7 +11,8 @@ interface WorkerStart {
 
 /**
  * The whole of a worker. It is text, not a file, so that no bundler has to find it; `port` is an expression for
- * the worker's end of the line. `work` returns once the module is stopped.
+ * the worker's end of the line. `work` returns once the module is stopped; when it traps, `fail` lets the other
+ * threads know.
  */
 const script = (port: string): string => `
 const port = ${port};
@@ -19,25 +20,31 @@ port.onmessage = async ({ data: { module, memory, thread } }) => {
   try {
     const { exports } = await WebAssembly.instantiate(module, { env: { memory } });
     port.postMessage("ready");
-    exports.work(thread);
-    port.close();
+    try {
+      exports.work(thread);
+    } catch (error) {
+      exports.fail();
+      throw error;
+    }
   } catch (error) {
     port.postMessage(String(error));
   }
 };`;
 
 /** A running thread. */
-interface Thread {
+export interface Thread {
   terminate(): Promise<void>;
 }
 
 /**
  * Starts threads 1 to `threads` - 1 and waits until each is about to enter `work`. They keep no process alive.
+ * @param onDeath told why when one ends later, unasked or terminated
  * @throws BitloomError WORKER_FAILED when one cannot start (a strict content security policy, no memory), ABORTED
  */
 export async function startWorkers(
   start: Omit<WorkerStart, "thread">,
   threads: number,
+  onDeath: (reason: string) => void,
   signal: AbortSignal | undefined,
 ): Promise<readonly Thread[]> {
   const workers: Thread[] = [];
@@ -46,17 +53,22 @@ export async function startWorkers(
     for (let thread = 1; thread < threads; thread++) {
       ready.push(
         new Promise((resolve, reject) => {
-          workers.push(
-            spawn({ ...start, thread }, (message) => {
-              if (message === "ready") resolve();
-              else reject(new Error(message));
-            }),
-          );
+          let working = false;
+          const onMessage = (message: string) => {
+            if (message === "ready") {
+              working = true;
+              resolve();
+            } else if (working) {
+              onDeath(message);
+            } else {
+              reject(new Error(message));
+            }
+          };
+          workers.push(spawn({ ...start, thread }, onMessage));
         }),
       );
     }
-    const all = Promise.all(ready);
-    await abortable(all, signal);
+    await abortable(Promise.all(ready), signal);
     return workers;
   } catch (cause) {
     await Promise.all(workers.map((worker) => worker.terminate()));
