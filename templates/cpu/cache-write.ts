@@ -1,10 +1,8 @@
-import type { Buffer, f32, i32, Static } from "bitloom/kernel";
-
-/** {@link cacheWrite} has no variants. */
-export type CacheWriteOptions = Record<string, never>;
+import { type Buffer, type f32, type i32, v128 } from "bitloom/kernel";
 
 /**
- * Copies new key or value rows into their places in the cache, in place. A row past the capacity is dropped.
+ * Copies new key or value rows into their places in the cache, in place. A row outside the capacity is
+ * dropped.
  *
  * @param cache f32[slots, capacity, width], width = kvHeads * dim
  * @param x f32[batch, seq, width] with xStride elements between (batch, seq) rows
@@ -14,7 +12,6 @@ export type CacheWriteOptions = Record<string, never>;
  * @param end one past the last item
  */
 export function cacheWrite(
-  options: Static<CacheWriteOptions>,
   cache: Buffer<f32>,
   x: Buffer<f32>,
   slots: Buffer<i32>,
@@ -25,4 +22,16 @@ export function cacheWrite(
   xStride: i32,
   begin: i32,
   end: i32,
-): void {}
+): void {
+  const whole = width & -4;
+  for (let row = begin; row < end; row++) {
+    const batch = row / seq;
+    const position = positions[batch]! + (row % seq);
+    if (position >= 0 && position < capacity) {
+      const from = row * xStride;
+      const to = (slots[batch]! * capacity + position) * width;
+      for (let i: i32 = 0; i < whole; i += 4) v128.store(cache, to + i, v128.load(x, from + i));
+      for (let i = whole; i < width; i++) cache[to + i] = x[from + i]!;
+    }
+  }
+}

@@ -55,3 +55,13 @@ export function laneMaxF32(x: v128): f32 {
   const all = f32x4.max(pair, shuffle(pair, pair, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
   return f32x4.extractLane(all, 0);
 }
+
+/** Lanes [a0, a1, b0, b1]. */
+export function lowHalves(a: v128, b: v128): v128 {
+  return shuffle(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+}
+
+/** Lanes [a2, a3, b2, b3]. */
+export function highHalves(a: v128, b: v128): v128 {
+  return shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}

@@ -1,21 +1,33 @@
-import type { Buffer, f32, i32, Static, u8, v128 } from "bitloom/kernel";
+import {
+  type Buffer,
+  convert,
+  type f32,
+  f32x4,
+  i8x16,
+  i16x8,
+  type i32,
+  i32x4,
+  registers,
+  type Static,
+  select,
+  type u8,
+  unroll,
+  v128,
+} from "bitloom/kernel";
+import { sumF32x4 } from "./lanes.ts";
+import { type OutputOptions, storeColumns } from "./store-columns.ts";
 
 /** What a specialization of {@link ternaryDenseMatmul} fixes. */
-export interface TernaryDenseMatmulOptions {
+export interface TernaryDenseMatmulOptions extends OutputOptions {
   /** Scales per group of `groupSize` weights along K, instead of one per output column. */
   grouped: boolean;
   /** Rows of x per pass over the weights: 1 or 4. Any m works with either. */
-  tileRows: number;
-  /** Call `epilogue4` for whole groups of four columns, `epilogue` for the rest. */
-  vector: boolean;
-  /** Turns the f32 accumulator (scales included) of output (row, column) into the stored value. */
-  epilogue: (acc: f32, row: i32, column: i32) => f32;
-  /** The same for columns column..column+3 (column % 4 = 0); unused unless `vector`. */
-  epilogue4: (acc: v128, row: i32, column: i32) => v128;
+  tileRows: 1 | 4;
 }
 
 /**
- * f32 activations times ternary weights: out[row, column] = epilogue(sum_g scale_g * sum_{k in g} x[row, k] * w[column, k]).
+ * f32 activations times ternary weights:
+ * out[row, column] = epilogue(sum_g scale_g * sum_{k in g} x[row, k] * w[column, k]).
  *
  * @param codes packed ternary weights [n, k] in the interleaved block layout
  * @param scales f32[ceil(n/4)*4] ungrouped, f32[ceil(k/groupSize)][ceil(n/4)*4] grouped
@@ -38,4 +50,75 @@ export function ternaryDenseMatmul(
   xStride: i32,
   begin: i32,
   end: i32,
-): void {}
+): void {
+  const scaleStride = ((n + 3) >> 2) << 2;
+  let groups: i32 = 1;
+  let groupLength = k;
+  if (options.grouped) {
+    groups = (k + groupSize - 1) / groupSize;
+    groupLength = groupSize;
+  }
+  const groupBlocks = (groupLength + 63) >> 6;
+  const blocks = (groups - 1) * groupBlocks + ((k - (groups - 1) * groupLength + 63) >> 6);
+  const zero = f32x4.splat(0);
+  const field = i32x4.splat(0x03030303);
+  const one = i8x16.splat(1);
+
+  for (let item = begin; item < end; item++) {
+    const column = item << 2;
+    for (let row: i32 = 0; row < m; row += options.tileRows) {
+      // Rows past the last repeat it; their results are dropped.
+      const xRow = registers(options.tileRows, row);
+      for (const r of unroll(options.tileRows)) xRow[r] = select(row + r < m, row + r, m - 1) * xStride;
+      const totals = registers(options.tileRows, zero);
+      for (const c of unroll(4)) {
+        for (let g: i32 = 0; g < groups; g++) {
+          const start = g * groupLength;
+          const rest = k - start;
+          const length = select(rest < groupLength, rest, groupLength);
+          const from = ((item * blocks + g * groupBlocks) << 6) + 16 * c;
+          const whole = length & -64;
+          const acc = registers(2 * options.tileRows, zero);
+          for (let i: i32 = 0; i < whole; i += 64) {
+            let bytes = v128.load(codes, from + i);
+            for (const j of unroll(4)) {
+              const ternary = i8x16.sub(v128.and(bytes, field), one);
+              const low = i16x8.extendLowI8x16S(ternary);
+              const high = i16x8.extendHighI8x16S(ternary);
+              const w = registers(4, zero);
+              w[0] = f32x4.convertI32x4S(i32x4.extendLowI16x8S(low));
+              w[1] = f32x4.convertI32x4S(i32x4.extendHighI16x8S(low));
+              w[2] = f32x4.convertI32x4S(i32x4.extendLowI16x8S(high));
+              w[3] = f32x4.convertI32x4S(i32x4.extendHighI16x8S(high));
+              for (const r of unroll(options.tileRows)) {
+                for (const u of unroll(4)) {
+                  const xi = v128.load(x, xRow[r]! + start + i + 16 * j + 4 * u);
+                  acc[2 * r + (u % 2)] = f32x4.add(acc[2 * r + (u % 2)]!, f32x4.mul(xi, w[u]!));
+                }
+              }
+              bytes = i32x4.shrU(bytes, 2);
+            }
+          }
+          for (let i = whole; i < length; i++) {
+            const byte = codes[from + whole + (i & 15)]!;
+            const w = f32x4.splat(convert.i32ToF32(((byte >> (((i & 63) >> 4) << 1)) & 3) - 1));
+            for (const r of unroll(options.tileRows)) {
+              const xi = v128.load32Zero(x, xRow[r]! + start + i);
+              acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(xi, w));
+            }
+          }
+          const scale = scales[g * scaleStride + column + c]!;
+          for (const r of unroll(options.tileRows)) {
+            const both = f32x4.add(acc[2 * r]!, acc[2 * r + 1]!);
+            const sum = f32x4.extractLane(sumF32x4(both, both, both, both), 0);
+            const total = f32x4.extractLane(totals[r]!, c) + sum * scale;
+            totals[r] = f32x4.replaceLane(totals[r]!, c, total);
+          }
+        }
+      }
+      for (const r of unroll(options.tileRows)) {
+        if (row + r < m) storeColumns(options, "f32", out, totals[r]!, row + r, column, n);
+      }
+    }
+  }
+}

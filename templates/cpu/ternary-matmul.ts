@@ -10,30 +10,21 @@ import {
   registers,
   type Static,
   select,
-  shuffle,
   type u8,
   unroll,
   v128,
 } from "bitloom/kernel";
-import { laneSumI32, sumI32x4 } from "./lanes.ts";
+import { highHalves, laneSumI32, lowHalves, sumI32x4 } from "./lanes.ts";
+import { type OutputOptions, storeColumns } from "./store-columns.ts";
 
 /** What a specialization of {@link ternaryMatmul} fixes. */
-export interface TernaryMatmulOptions {
+export interface TernaryMatmulOptions extends OutputOptions {
   /** Use `i32x4.relaxed_dot_i8x16_i7x16_add_s`. */
   relaxed: boolean;
   /** Scales per group of `groupSize` weights along K, instead of none. */
   grouped: boolean;
   /** Activation rows per pass over the weights: 1 (GEMV) or 4 (GEMM). Any m works with either. */
   tileRows: 1 | 4;
-  /** Call `epilogue4` for whole groups of four columns, `epilogue` for the rest. */
-  vector: boolean;
-  /**
-   * Turns the accumulator of output (row, column) into the stored f32. `acc` is i32 ungrouped, f32 grouped.
-   * `bits.i32ToF32(acc)` stores the raw i32.
-   */
-  epilogue: (acc: number, row: i32, column: i32) => f32;
-  /** The same for columns column..column+3 (column % 4 = 0); unused unless `vector`. */
-  epilogue4: (acc: v128, row: i32, column: i32) => v128;
 }
 
 /**
@@ -137,17 +128,8 @@ export function ternaryMatmul(
   const finish = (total: v128, row: i32, column: i32): void => {
     let acc = total;
     if (!options.grouped) acc = i32x4.sub(total, i32x4.splat(sums[row]!));
-    const index = row * n + column;
-    if (options.vector && column + 4 <= n) {
-      v128.store(out, index, options.epilogue4(acc, row, column));
-    } else {
-      for (const c of unroll(4)) {
-        if (column + c < n) {
-          if (options.grouped) out[index + c] = options.epilogue(f32x4.extractLane(acc, c), row, column + c);
-          else out[index + c] = options.epilogue(i32x4.extractLane(acc, c), row, column + c);
-        }
-      }
-    }
+    if (options.grouped) storeColumns(options, "f32", out, acc, row, column, n);
+    else storeColumns(options, "i32", out, acc, row, column, n);
   };
 
   /** One row times four columns: memory is read strictly forward, every 16 bytes of codes once or twice. */
@@ -323,14 +305,4 @@ export function ternaryMatmul(
       for (let item = begin; item < end; item++) tile(row, item);
     }
   }
-}
-
-/** Lanes [a0, a1, b0, b1]. */
-function lowHalves(a: v128, b: v128): v128 {
-  return shuffle(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
-}
-
-/** Lanes [a2, a3, b2, b3]. */
-function highHalves(a: v128, b: v128): v128 {
-  return shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
 }
