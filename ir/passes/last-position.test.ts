@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { randomTensors } from "../../test/support/same-meaning.ts";
+import { Random } from "../../test/support/random.ts";
+import { randomTensors } from "../../test/support/random-graph.ts";
 import { interpret } from "../interpret.ts";
 import { parseGraph } from "../text/parse.ts";
 import { printGraph } from "../text/print.ts";
@@ -21,13 +22,14 @@ test("the output keeps its last position, without the axis", () => {
     "graph @g(batch <= 4, seq <= 16) {
       %x: input f32[batch, seq, 8]
       %y: f32[batch, seq, 8] = exp(%x)
-      %0: f32[batch, 1, 8] = slice(%y) {axis = 1, start = -1, size = 1}
-      %1: f32[batch, 8] = reshape(%0) {dims = ["batch", 8]}
-      return hidden = %x, logits = %1
+      %y.last: f32[batch, 1, 8] = slice(%y) {axis = 1, start = -1, size = 1}
+      %y_1: f32[batch, 8] = reshape(%y.last) {dims = ["batch", 8]}
+      return hidden = %x, logits = %y_1
     }
     "
   `);
-  const tensors = randomTensors(before, 1);
+  const { inputs, parameters } = randomTensors(before, new Random(1), { batch: 2, seq: 2 });
+  const tensors = { inputs, parameters };
   const { hidden, logits } = interpret(after, tensors).outputs;
   const full = interpret(before, tensors).outputs.logits!;
   expect(hidden!.type.dims).toEqual([2, 2, 8]);

@@ -12,6 +12,7 @@
 import { BitloomError } from "../../errors/index.ts";
 import { makeNode } from "../builder.ts";
 import type { Graph, Value } from "../graph.ts";
+import { nameAfter } from "../rewrite.ts";
 import { formatType } from "../types.ts";
 
 /** @throws BitloomError INVALID_GRAPH without an output of this name and at least two axes. */
@@ -32,6 +33,7 @@ export function lastPosition(graph: Graph, name = "logits"): Graph {
 
 function cutToLast(value: Value): Value {
   const [batch, , ...rest] = value.type.dims;
-  const last = makeNode("slice", [value], { axis: 1, start: -1, size: 1 }).results[0]!;
-  return makeNode("reshape", [last], { dims: [batch!, ...rest] }).results[0]!;
+  const cut = { axis: 1, start: -1, size: 1 };
+  const last = makeNode("slice", [value], cut, { names: [nameAfter(value, "last")] }).results[0]!;
+  return makeNode("reshape", [last], { dims: [batch!, ...rest] }, { names: [value.name] }).results[0]!;
 }

@@ -1,5 +1,11 @@
-import { expect, test } from "vitest";
-import { textAfter } from "../../test/support/same-meaning.ts";
+import { test } from "@fast-check/vitest";
+import fc from "fast-check";
+import { expect } from "vitest";
+import { expectSameMeaning, textAfter } from "../../test/support/same-meaning.ts";
+import { GraphBuilder } from "../builder.ts";
+import { type Graph, topologicalOrder } from "../graph.ts";
+import { runPasses } from "../rewrite.ts";
+import { dense, encoded } from "../types.ts";
 import { fuseScale } from "./fuse-scale.ts";
 import { lowerBitLinear } from "./lower-bitlinear.ts";
 import { mergeProjections } from "./merge-projections.ts";
@@ -31,8 +37,8 @@ test("ternary products over one quantization become one, biases stacked", () => 
       %wq.ternary: f32[4, 6] ternary(tensor) = absmean_quantize(%wq) {scale = "tensor"}
       %q_k.weight: f32[6, 6] ternary(row) = concat(%wq.ternary, %wk) {axis = 0}
       %q_k.scale: f32[6] = weight_scale(%q_k.weight)
-      %0: f32[6] = concat(%bq, %bk) {axis = 0}
-      %q_k: f32[batch, 6] = ternary_matmul(%x.codes, %x.sum, %q_k.weight, %x.d, %q_k.scale, %0) {epilogue = add(mul(mul(to_f32(acc), x0), x1), x2)}
+      %q_k.bias: f32[6] = concat(%bq, %bk) {axis = 0}
+      %q_k: f32[batch, 6] = ternary_matmul(%x.codes, %x.sum, %q_k.weight, %x.d, %q_k.scale, %q_k.bias) {epilogue = add(mul(mul(to_f32(acc), x0), x1), x2)}
       %q: f32[batch, 4] = slice(%q_k) {axis = 1, start = 0, size = 4}
       %k: f32[batch, 2] = slice(%q_k) {axis = 1, start = 4, size = 2}
       return q = %q, k = %k
@@ -112,3 +118,58 @@ test("dense layers over one activation merge by storage; a weight with another r
     "
   `);
 });
+
+const projections = fc.array(
+  fc.record({
+    n: fc.integer({ min: 1, max: 9 }),
+    form: fc.constantFrom("latent", "ternary", "dense", "half", "int8"),
+    scale: fc.constantFrom("tensor" as const, "row" as const, { group: 3 }, { group: 4 }),
+    bias: fc.boolean(),
+    activation: fc.boolean(),
+  }),
+  { minLength: 2, maxLength: 6 },
+);
+
+/** Projections of one activation f32[batch, 7], each an output. */
+function sideBySide(cases: typeof projections extends fc.Arbitrary<infer Cases> ? Cases : never): Graph {
+  const b = new GraphBuilder("projections");
+  const x = b.input("x", dense("f32", [b.symbol("batch", { max: 3 }), 7]));
+  for (const [i, { n, form, scale, bias, activation }] of cases.entries()) {
+    const biases = bias ? [b.parameter(`${i}.bias`, dense("f32", [n]))] : [];
+    const type = {
+      latent: dense("f32", [n, 7]),
+      ternary: encoded([n, 7], { kind: "ternary", scale }),
+      dense: dense("f32", [n, 7]),
+      half: dense("f16", [n, 7]),
+      int8: encoded([n, 7], { kind: "int8", scale: "row" }),
+    }[form];
+    const w = b.parameter(`${i}.weight`, type);
+    if (form === "latent" || form === "ternary") {
+      const attributes = {
+        weight_scale: scale,
+        activation: activation ? ({ bits: 8, granularity: "row" } as const) : null,
+      };
+      b.output(`y${i}`, b.one("bit_linear", [x, w, ...biases], attributes));
+    } else {
+      const y = b.one("linear", [x, w], {});
+      b.output(`y${i}`, biases[0] ? b.one("add", [y, biases[0]], {}) : y);
+    }
+  }
+  return b.build();
+}
+
+test.prop([projections, fc.integer()], { numRuns: 100 })(
+  "any mix of projections keeps its bits",
+  (cases, seed) => {
+    const before = sideBySide(cases);
+    const after = runPasses(before, prepared, { verify: true });
+    expectSameMeaning(before, after, seed);
+    const products = topologicalOrder(after).filter(({ op }) => op === "linear" || op === "ternary_matmul");
+    const kinds = cases.map(({ form, scale, bias, activation }) => {
+      const coded = form === "latent" || form === "ternary";
+      const layout = coded ? `ternary ${typeof scale === "string" ? "" : scale.group}` : form;
+      return `${layout} ${coded && activation} ${bias}`;
+    });
+    expect(products).toHaveLength(new Set(kinds).size);
+  },
+);

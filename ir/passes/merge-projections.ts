@@ -111,15 +111,17 @@ function roleOf(extra: Value, weight: Value): "scale" | "vector" | "row" | undef
 function mergeGroup(group: readonly Product[], operands: readonly Value[]): Map<Node, readonly Value[]> {
   const first = group[0]!;
   const own = ownOperands(first);
-  const name = group.map((product) => product.results[0]!.name ?? product.op).join("_");
+  const parts = group.map((product) => product.results[0]!.name);
+  const name = parts.includes(undefined) ? undefined : parts.join("_");
+  const suffixed = (suffix: string) => [name && `${name}.${suffix}`];
   const weights = group.map((product) => product.operands[own - 1]!);
-  const weight = derive(first, "concat", weights, { axis: 0 }, [`${name}.weight`]).results[0]!;
+  const weight = derive(first, "concat", weights, { axis: 0 }, suffixed("weight")).results[0]!;
   const extras = first.operands.slice(own).map((extra, i) => {
     const role = roleOf(extra, weights[0]!);
     if (role === "row") return operands[own + i]!;
-    if (role === "scale") return derive(first, "weight_scale", [weight], {}, [`${name}.scale`]).results[0]!;
+    if (role === "scale") return derive(first, "weight_scale", [weight], {}, suffixed("scale")).results[0]!;
     const vectors = group.map((product) => product.operands[own + i]!);
-    return derive(first, "concat", vectors, { axis: 0 }).results[0]!;
+    return derive(first, "concat", vectors, { axis: 0 }, suffixed("bias")).results[0]!;
   });
   const mergedOperands = [...operands.slice(0, own - 1), weight, ...extras];
   const merged = derive(first, first.op, mergedOperands, first.attributes, [name]).results[0]!;

@@ -1,8 +1,11 @@
 import { expect, test } from "vitest";
-import { expectSameMeaning, randomTensors } from "../../test/support/same-meaning.ts";
+import { Random } from "../../test/support/random.ts";
+import { randomTensors } from "../../test/support/random-graph.ts";
+import { expectSameMeaning } from "../../test/support/same-meaning.ts";
 import { GraphBuilder } from "../builder.ts";
 import { type Graph, topologicalOrder } from "../graph.ts";
 import { interpret } from "../interpret.ts";
+import { type Tensor, tensor } from "../tensor.ts";
 import { parseGraph } from "../text/parse.ts";
 import { printGraph } from "../text/print.ts";
 import { dense } from "../types.ts";
@@ -154,23 +157,23 @@ test("prefill computes what follows the last attention for one row", () => {
       %vh: f32[batch, seq, 2, 2] = reshape(%v) {dims = ["batch", "seq", 2, 2]}
       %v_next: f32[slots, 16, 2, 2] = cache_write(%v_cache, %vh, %slots, %positions)
       %a: f32[batch, seq, 4, 2] = attention(%qr, %k_next, %v_next, %slots, %positions) {scale = 0.7071067811865476}
-      %0: f32[batch, 1, 4, 2] = slice(%a) {axis = 1, start = -1, size = 1}
-      %1: f32[batch, 1, 8] = reshape(%0) {dims = ["batch", 1, 8]}
-      %2: i8[batch, 1, 8], %3: f32[batch, 1, 1], %4: i32[batch, 1, 1] = quantize(%1, %g2) {bits = 8, granularity = "row", eps = 0.00001}
-      %5: f32[batch, 1, 8] = slice(%x) {axis = 1, start = -1, size = 1}
-      %6: f32[batch, 1, 8] = ternary_matmul(%2, %4, %wo.ternary, %3, %wo.scale, %5) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
-      %7: i8[batch, 1, 8], %8: f32[batch, 1, 1], %9: i32[batch, 1, 1] = quantize(%6, %g3) {bits = 8, granularity = "row", eps = 0.00001}
-      %ternary_matmul_ternary_matmul: f32[batch, 1, 12] = ternary_matmul(%7, %9, %ternary_matmul_ternary_matmul.weight, %8, %ternary_matmul_ternary_matmul.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
-      %10: f32[batch, 1, 6] = slice(%ternary_matmul_ternary_matmul) {axis = 2, start = 0, size = 6}
-      %11: f32[batch, 1, 6] = slice(%ternary_matmul_ternary_matmul) {axis = 2, start = 6, size = 6}
-      %12: i8[batch, 1, 6], %13: f32[batch, 1, 1], %14: i32[batch, 1, 1] = quantize(%10, %11, %g4) {bits = 8, granularity = "row", prologue = mul(relu2(x0), x1), eps = 0.00001}
-      %15: f32[batch, 1, 8] = ternary_matmul(%12, %14, %wd.ternary, %13, %wd.scale, %6) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
-      %16: f32[batch, 1, 8] = rms_norm(%15, %g5) {eps = 0.00001}
-      %17: f32[batch, 1, 11] = linear(%16, %embed)
-      %18: f32[batch, 11] = reshape(%17) {dims = ["batch", 11]}
+      %a.last: f32[batch, 1, 4, 2] = slice(%a) {axis = 1, start = -1, size = 1}
+      %merged.last: f32[batch, 1, 8] = reshape(%a.last) {dims = ["batch", 1, 8]}
+      %n2.last.codes: i8[batch, 1, 8], %n2.last.d: f32[batch, 1, 1], %n2.last.sum: i32[batch, 1, 1] = quantize(%merged.last, %g2) {bits = 8, granularity = "row", eps = 0.00001}
+      %x.last: f32[batch, 1, 8] = slice(%x) {axis = 1, start = -1, size = 1}
+      %h.last: f32[batch, 1, 8] = ternary_matmul(%n2.last.codes, %n2.last.sum, %wo.ternary, %n2.last.d, %wo.scale, %x.last) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %n3.last.codes: i8[batch, 1, 8], %n3.last.d: f32[batch, 1, 1], %n3.last.sum: i32[batch, 1, 1] = quantize(%h.last, %g3) {bits = 8, granularity = "row", eps = 0.00001}
+      %gate.last_up.last: f32[batch, 1, 12] = ternary_matmul(%n3.last.codes, %n3.last.sum, %gate.last_up.last.weight, %n3.last.d, %gate.last_up.last.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
+      %gate.last: f32[batch, 1, 6] = slice(%gate.last_up.last) {axis = 2, start = 0, size = 6}
+      %up.last: f32[batch, 1, 6] = slice(%gate.last_up.last) {axis = 2, start = 6, size = 6}
+      %n4.last.codes: i8[batch, 1, 6], %n4.last.d: f32[batch, 1, 1], %n4.last.sum: i32[batch, 1, 1] = quantize(%gate.last, %up.last, %g4) {bits = 8, granularity = "row", prologue = mul(relu2(x0), x1), eps = 0.00001}
+      %y.last: f32[batch, 1, 8] = ternary_matmul(%n4.last.codes, %n4.last.sum, %wd.ternary, %n4.last.d, %wd.scale, %h.last) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %n5.last: f32[batch, 1, 8] = rms_norm(%y.last, %g5) {eps = 0.00001}
+      %logits.last: f32[batch, 1, 11] = linear(%n5.last, %embed)
+      %logits: f32[batch, 11] = reshape(%logits.last) {dims = ["batch", 11]}
       next %k_cache = %k_next
       next %v_cache = %v_next
-      return logits = %18
+      return logits = %logits
     }
     "
   `);
@@ -200,21 +203,21 @@ test("decode has no slice along the sequence", () => {
       %vh: f32[batch, 1, 2, 2] = reshape(%v) {dims = ["batch", 1, 2, 2]}
       %v_next: f32[slots, 16, 2, 2] = cache_write(%v_cache, %vh, %slots, %positions)
       %a: f32[batch, 1, 4, 2] = attention(%qr, %k_next, %v_next, %slots, %positions) {scale = 0.7071067811865476}
-      %0: f32[batch, 1, 8] = reshape(%a) {dims = ["batch", 1, 8]}
-      %1: i8[batch, 1, 8], %2: f32[batch, 1, 1], %3: i32[batch, 1, 1] = quantize(%0, %g2) {bits = 8, granularity = "row", eps = 0.00001}
-      %4: f32[batch, 1, 8] = ternary_matmul(%1, %3, %wo.ternary, %2, %wo.scale, %x) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
-      %5: i8[batch, 1, 8], %6: f32[batch, 1, 1], %7: i32[batch, 1, 1] = quantize(%4, %g3) {bits = 8, granularity = "row", eps = 0.00001}
-      %ternary_matmul_ternary_matmul: f32[batch, 1, 12] = ternary_matmul(%5, %7, %ternary_matmul_ternary_matmul.weight, %6, %ternary_matmul_ternary_matmul.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
-      %8: f32[batch, 1, 6] = slice(%ternary_matmul_ternary_matmul) {axis = 2, start = 0, size = 6}
-      %9: f32[batch, 1, 6] = slice(%ternary_matmul_ternary_matmul) {axis = 2, start = 6, size = 6}
-      %10: i8[batch, 1, 6], %11: f32[batch, 1, 1], %12: i32[batch, 1, 1] = quantize(%8, %9, %g4) {bits = 8, granularity = "row", prologue = mul(relu2(x0), x1), eps = 0.00001}
-      %13: f32[batch, 1, 8] = ternary_matmul(%10, %12, %wd.ternary, %11, %wd.scale, %4) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
-      %14: f32[batch, 1, 8] = rms_norm(%13, %g5) {eps = 0.00001}
-      %15: f32[batch, 1, 11] = linear(%14, %embed)
-      %16: f32[batch, 11] = reshape(%15) {dims = ["batch", 11]}
+      %merged.last: f32[batch, 1, 8] = reshape(%a) {dims = ["batch", 1, 8]}
+      %n2.last.codes: i8[batch, 1, 8], %n2.last.d: f32[batch, 1, 1], %n2.last.sum: i32[batch, 1, 1] = quantize(%merged.last, %g2) {bits = 8, granularity = "row", eps = 0.00001}
+      %h.last: f32[batch, 1, 8] = ternary_matmul(%n2.last.codes, %n2.last.sum, %wo.ternary, %n2.last.d, %wo.scale, %x) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %n3.last.codes: i8[batch, 1, 8], %n3.last.d: f32[batch, 1, 1], %n3.last.sum: i32[batch, 1, 1] = quantize(%h.last, %g3) {bits = 8, granularity = "row", eps = 0.00001}
+      %gate.last_up.last: f32[batch, 1, 12] = ternary_matmul(%n3.last.codes, %n3.last.sum, %gate.last_up.last.weight, %n3.last.d, %gate.last_up.last.scale) {epilogue = mul(mul(to_f32(acc), x0), x1)}
+      %gate.last: f32[batch, 1, 6] = slice(%gate.last_up.last) {axis = 2, start = 0, size = 6}
+      %up.last: f32[batch, 1, 6] = slice(%gate.last_up.last) {axis = 2, start = 6, size = 6}
+      %n4.last.codes: i8[batch, 1, 6], %n4.last.d: f32[batch, 1, 1], %n4.last.sum: i32[batch, 1, 1] = quantize(%gate.last, %up.last, %g4) {bits = 8, granularity = "row", prologue = mul(relu2(x0), x1), eps = 0.00001}
+      %y.last: f32[batch, 1, 8] = ternary_matmul(%n4.last.codes, %n4.last.sum, %wd.ternary, %n4.last.d, %wd.scale, %h.last) {epilogue = add(x2, mul(mul(to_f32(acc), x0), x1))}
+      %n5.last: f32[batch, 1, 8] = rms_norm(%y.last, %g5) {eps = 0.00001}
+      %logits.last: f32[batch, 1, 11] = linear(%n5.last, %embed)
+      %logits: f32[batch, 11] = reshape(%logits.last) {dims = ["batch", 11]}
       next %k_cache = %k_next
       next %v_cache = %v_next
-      return logits = %16
+      return logits = %logits
     }
     "
   `);
@@ -222,14 +225,13 @@ test("decode has no slice along the sequence", () => {
 
 test("prefill gives the last row of the whole graph, and decode the same one token at a time", () => {
   const graph = parseGraph(layer);
-  const { inputs, parameters } = randomTensors(graph, 7);
-  const full = interpret(graph, { inputs, parameters, symbols: { slots: 2 } });
-  const distinct = { ...inputs, slots: { ...inputs.slots!, data: Int32Array.of(0, 1) } };
+  const { inputs, parameters } = randomTensors(graph, new Random(7), { batch: 2, seq: 2 });
+  const { tokens, positions, slots } = inputs as Record<"tokens" | "positions" | "slots", Tensor>;
   const prefill = runForwardPipeline(prefillGraph(graph));
   const decode = runForwardPipeline(decodeGraph(graph));
-  const whole = interpret(graph, { inputs: distinct, parameters, symbols: { slots: 2 } });
-  const last = interpret(prefill, { inputs: distinct, parameters, symbols: { slots: 2 } });
-  expect(full.outputs.logits!.type.dims).toEqual([2, 2, 11]);
+  const whole = interpret(graph, { inputs, parameters, symbols: { slots: 2 } });
+  const last = interpret(prefill, { inputs, parameters, symbols: { slots: 2 } });
+  expect(whole.outputs.logits!.type.dims).toEqual([2, 2, 11]);
   const rows = [...whole.outputs.logits!.data];
   expect([...last.outputs.logits!.data]).toEqual([...rows.slice(11, 22), ...rows.slice(33, 44)]);
   expect(last.states).toEqual(whole.states);
@@ -237,14 +239,10 @@ test("prefill gives the last row of the whole graph, and decode the same one tok
   let states = {};
   let logits: ArrayLike<number> = [];
   for (const step of [0, 1]) {
-    const tokens = Int32Array.from([0, 1], (b) => distinct.tokens!.data[b * 2 + step]!);
-    const positions = Int32Array.from([0, 1], (b) => distinct.positions!.data[b]! + step);
+    const token = [0, 1].map((b) => tokens.data[b * 2 + step]!);
+    const position = [0, 1].map((b) => positions.data[b]! + step);
     const result = interpret(decode, {
-      inputs: {
-        tokens: { type: { dtype: "i32", dims: [2, 1] }, data: tokens },
-        positions: { ...distinct.positions!, data: positions },
-        slots: distinct.slots!,
-      },
+      inputs: { tokens: tensor("i32", [2, 1], token), positions: tensor("i32", [2], position), slots },
       parameters,
       states,
       symbols: { slots: 2 },

@@ -28,12 +28,12 @@ test("the head and the feed-forward network run for one row; the residual is cut
       %w: parameter "w" f32[6, 6]
       %b: parameter "b" f32[6]
       %v: parameter "v" f16[9, 6]
-      %0: f32[batch, 1, 6] = slice(%x) {axis = 1, start = -1, size = 1}
-      %1: f32[batch, 1, 6] = exp(%0)
-      %2: f32[batch, 1, 6] = rms_norm(%1, %g) {eps = 0.00001}
-      %3: f32[batch, 1, 6] = bit_linear(%2, %w, %b) {weight_scale = "tensor", activation = {bits = 8, granularity = "row"}}
-      %4: f32[batch, 1, 6] = add(%1, %3)
-      %l: f32[batch, 1, 9] = linear(%4, %v)
+      %x.last: f32[batch, 1, 6] = slice(%x) {axis = 1, start = -1, size = 1}
+      %a.last: f32[batch, 1, 6] = exp(%x.last)
+      %n.last: f32[batch, 1, 6] = rms_norm(%a.last, %g) {eps = 0.00001}
+      %m.last: f32[batch, 1, 6] = bit_linear(%n.last, %w, %b) {weight_scale = "tensor", activation = {bits = 8, granularity = "row"}}
+      %r.last: f32[batch, 1, 6] = add(%a.last, %m.last)
+      %l: f32[batch, 1, 9] = linear(%r.last, %v)
       return l = %l
     }
     "
@@ -66,16 +66,16 @@ test("broadcast operands, embeddings, reshapes, transposes and other slices", ()
       %each: input f32[batch, 1, 6]
       %column: input f32[seq, 1]
       %e: parameter "e" f32[9, 6]
-      %0: i32[batch, 1] = slice(%ids) {axis = 1, start = -1, size = 1}
-      %1: f32[batch, 1, 6] = embedding(%e, %0)
-      %2: f32[batch, 1, 6] = add(%1, %row)
-      %3: f32[batch, 1, 6] = mul(%each, %2)
-      %4: f32[1, 1] = slice(%column) {axis = 0, start = -1, size = 1}
-      %5: f32[batch, 1, 6] = sub(%3, %4)
-      %6: f32[batch, 1, 4] = slice(%5) {axis = 2, start = 1, size = 4}
-      %7: f32[batch, 1, 2, 2] = reshape(%6) {dims = ["batch", 1, 2, 2]}
-      %8: f32[1, 2, batch, 2] = transpose(%7) {permutation = [1, 3, 0, 2]}
-      %l: f32[1, 2, batch, 2] = softmax(%8)
+      %ids.last: i32[batch, 1] = slice(%ids) {axis = 1, start = -1, size = 1}
+      %h.last: f32[batch, 1, 6] = embedding(%e, %ids.last)
+      %a.last: f32[batch, 1, 6] = add(%h.last, %row)
+      %b.last: f32[batch, 1, 6] = mul(%each, %a.last)
+      %column.last: f32[1, 1] = slice(%column) {axis = 0, start = -1, size = 1}
+      %c.last: f32[batch, 1, 6] = sub(%b.last, %column.last)
+      %d.last: f32[batch, 1, 4] = slice(%c.last) {axis = 2, start = 1, size = 4}
+      %s.last: f32[batch, 1, 2, 2] = reshape(%d.last) {dims = ["batch", 1, 2, 2]}
+      %t.last: f32[1, 2, batch, 2] = transpose(%s.last) {permutation = [1, 3, 0, 2]}
+      %l: f32[1, 2, batch, 2] = softmax(%t.last)
       return l = %l
     }
     "
@@ -99,10 +99,10 @@ test("a lowered product moves with its quantizer", () => {
       %x: input f32[batch, seq, 6]
       %g: parameter "g" f32[6]
       %w: parameter "w" f32[5, 6] ternary(row)
-      %0: f32[batch, 1, 6] = slice(%x) {axis = 1, start = -1, size = 1}
-      %q: i8[batch, 1, 6], %d: f32[batch, 1, 1], %s: i32[batch, 1, 1] = quantize(%0, %g) {bits = 8, granularity = "row", eps = 0.00001}
+      %x.last: f32[batch, 1, 6] = slice(%x) {axis = 1, start = -1, size = 1}
+      %q.last: i8[batch, 1, 6], %d.last: f32[batch, 1, 1], %s.last: i32[batch, 1, 1] = quantize(%x.last, %g) {bits = 8, granularity = "row", eps = 0.00001}
       %c: f32[5] = weight_scale(%w)
-      %l: f32[batch, 1, 5] = ternary_matmul(%q, %s, %w, %d, %c) {epilogue = mul(mul(to_f32(acc), x0), x1)}
+      %l: f32[batch, 1, 5] = ternary_matmul(%q.last, %s.last, %w, %d.last, %c) {epilogue = mul(mul(to_f32(acc), x0), x1)}
       return l = %l
     }
     "

@@ -18,6 +18,7 @@ import type { OpName } from "../ops/index.ts";
 import {
   definePass,
   derive,
+  nameAfter,
   producedBy,
   type Replacement,
   type RewriteContext,
@@ -80,7 +81,13 @@ function cutOperand({ slice, source, axis }: Cut, operand: Value): Value {
 }
 
 function cutAxis(slice: Node<"slice">, operand: Value, axis: number): Value {
-  return derive(slice, "slice", [operand], { ...slice.attributes, axis }).results[0]!;
+  const attributes = { ...slice.attributes, axis };
+  return derive(slice, "slice", [operand], attributes, [cutName(slice, operand)]).results[0]!;
+}
+
+/** What is computed for fewer rows keeps its name: `n5.last`, `n5.cut`. */
+function cutName({ attributes: { start, size } }: Node<"slice">, whole: Value): string | undefined {
+  return nameAfter(whole, start === -1 && size === 1 ? "last" : "cut");
 }
 
 function throughRowWise(cut: Cut, node: Node): Replacement {
@@ -134,7 +141,7 @@ function throughTernaryMatmul(cut: Cut, node: Node<"ternary_matmul">, context: R
     "quantize",
     inputs,
     quantize.attributes,
-    quantize.results.map((result) => result.name),
+    quantize.results.map((result) => cutName(cut.slice, result)),
   );
   const moved = (operand: Value): Value => {
     const result = quantize.results.indexOf(operand);

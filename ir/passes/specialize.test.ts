@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { randomTensors } from "../../test/support/same-meaning.ts";
+import { Random } from "../../test/support/random.ts";
+import { randomTensors } from "../../test/support/random-graph.ts";
 import { interpret } from "../interpret.ts";
 import { parseGraph } from "../text/parse.ts";
 import { printGraph } from "../text/print.ts";
@@ -33,9 +34,10 @@ test("binds a symbol everywhere: leaves, results and the dims of reshapes", () =
     }
     "
   `);
-  // The random tensors bind every symbol to 2.
-  const tensors = randomTensors(before, 1);
+  const { inputs, parameters, states } = randomTensors(before, new Random(1), { seq: 2 });
+  const tensors = { inputs, parameters, states };
   expect(interpret(after, tensors).outputs).toEqual(interpret(before, tensors).outputs);
+  expect(interpret(after, tensors).states).toEqual(interpret(before, tensors).states);
 });
 
 test("a symbol the graph lacks, or a value beyond its bound, is refused", () => {
