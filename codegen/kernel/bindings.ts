@@ -33,6 +33,34 @@ export type Binding =
   /** Something imported from bitloom/kernel: an intrinsic, or a namespace of them. */
   | { readonly kind: "intrinsic"; readonly name: string };
 
+export type ValueBinding = Extract<Binding, { kind: "value" }>;
+export type FunctionBinding = Extract<Binding, { kind: "function" }>;
+
+export function valueBinding(expression: Expr): ValueBinding {
+  return { kind: "value", expression, assignable: false };
+}
+export function constantBinding(value: Constant): Binding {
+  return { kind: "constant", value };
+}
+
+/** What a binding is, for messages. */
+export function describe(binding: Binding): string {
+  switch (binding.kind) {
+    case "constant":
+      return `the constant ${JSON.stringify(binding.value)}`;
+    case "value":
+      return binding.expression.type;
+    case "record":
+      return "a record of options";
+    case "buffer":
+      return `Buffer<${binding.element}>`;
+    case "list":
+      return "a list of registers";
+    default:
+      return "a function";
+  }
+}
+
 export class Scope {
   readonly module: SourceModule;
   readonly #parent: Scope | undefined;

@@ -7,9 +7,10 @@
  */
 import { readAnnotation } from "./annotation.ts";
 import { type Binding, Scope } from "./bindings.ts";
+import { HelperSet } from "./helper-set.ts";
 import type { InlineFunction, KernelFunction, Parameter } from "./ir.ts";
 import type { Template } from "./load.ts";
-import { bindParameter, docOf, HelperSet, Lowerer } from "./lower.ts";
+import { bindParameter, docOf, Lowerer } from "./lower.ts";
 import { syntaxError } from "./source-error.ts";
 
 export { loadTemplate, parseTemplate, type Template } from "./load.ts";
