@@ -51,6 +51,7 @@ export { type KeyValueCache, keyValueCache } from "./layers/key-value-cache.ts";
 export { type Linear, type LinearOptions, linear } from "./layers/linear.ts";
 export { type NormOptions, type RMSNorm, rmsNorm, subLN } from "./layers/rms-norm.ts";
 export {
+  type AnyModel,
   defineModel,
   type InputSpecs,
   type InputTensors,

@@ -1,6 +1,7 @@
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph, SymbolBound } from "../../ir/graph.ts";
 import { symbolPattern } from "../../ir/types.ts";
+import type { LanguageModel } from "./language-model.ts";
 import { declaredParameters, type NamedLayers, type ParameterDeclaration } from "./layer.ts";
 import { describe, invalidOption, knownOptions, positiveInteger } from "./options.ts";
 import type { Dim, Dims } from "./shape-types.ts";
@@ -103,8 +104,11 @@ export function defineModel<I extends InputSpecs, L extends NamedLayers, O exten
   };
 }
 
+/** What can be compiled: what `defineModel` or `defineLanguageModel` returns. */
+export type AnyModel = Model | LanguageModel;
+
 /** Whether a value, such as the default export of a user's file, is a model of any kind. */
-export function isModel(value: unknown): value is Model {
+export function isModel(value: unknown): value is AnyModel {
   return typeof value === "object" && value !== null && brand in value;
 }
 
