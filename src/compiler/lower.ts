@@ -15,6 +15,9 @@ import type { Model } from "../dsl/model.ts";
 
 export type AnyModel = Model | LanguageModel;
 
+/** How the embedding and the output head are stored where they are not ternary. */
+export type HeadStorage = NonNullable<BindOptions["head"]>;
+
 /** Bounds a build may choose over the model's own. */
 export interface BuildBounds {
   /** Longest sequence of a language model. */

@@ -1,0 +1,28 @@
+import type { WasmTarget } from "../../../runtime/manifest.ts";
+import { align } from "../../schedule/memory.ts";
+import type { RegionSizes } from "../../schedule/plan.ts";
+import { CONTROL_BYTES } from "./control.ts";
+import { MAX_OFFSET } from "./render.ts";
+
+/** Bytes that kernels may read past the end of their last buffer. */
+const SLACK = 64;
+
+/**
+ * Where everything lies in linear memory: the control block and the symbols' values first, then scratch of
+ * each thread, and the regions, weights last. Nothing else is below `MAX_OFFSET`.
+ */
+export function mapMemory(
+  regions: RegionSizes,
+  maxThreads: number,
+  symbolOrder: readonly string[],
+): WasmTarget["memory"] {
+  const symbols = CONTROL_BYTES;
+  const scratch = align(Math.max(MAX_OFFSET, symbols + 4 * symbolOrder.length));
+  const scratchBytes = align(regions.scratch);
+  const io = scratch + scratchBytes * maxThreads;
+  const arena = io + align(regions.io);
+  const state = arena + align(regions.arena);
+  const weights = state + align(regions.state);
+  const totalBytes = weights + align(regions.weights) + SLACK;
+  return { symbols, control: 0, scratch, scratchBytes, io, arena, state, weights, totalBytes, maxThreads };
+}

@@ -1,0 +1,1 @@
+export async function inspect(_s: unknown, _o: unknown) {}

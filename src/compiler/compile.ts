@@ -1,0 +1,159 @@
+import { resolve } from "node:path";
+import type { Plan } from "../../codegen/schedule/plan.ts";
+import { schedule } from "../../codegen/schedule/schedule.ts";
+import { partitionParameters } from "../../ir/passes/partition-parameters.ts";
+import { FORMAT_VERSION, type Manifest } from "../../runtime/manifest.ts";
+import { checkManifest } from "../../runtime/parse-manifest.ts";
+import type { ParameterSource } from "../checkpoint/source.ts";
+import { version } from "../version.ts";
+import { ArtifactFolder } from "./artifact-folder.ts";
+import { formatManifest } from "./format-manifest.ts";
+import { loaderSource, loaderTypes } from "./loader-files.ts";
+import { type AnyModel, type BuildBounds, type HeadStorage, lowerModel } from "./lower.ts";
+import { weightFiller } from "./prepare/index.ts";
+import { writeWasmTarget } from "./wasm-target.ts";
+import { writeWeights } from "./weights-file.ts";
+
+export interface CompileProgress {
+  readonly stage: string;
+  /** Bytes of the stage done and to do, where they are known. */
+  readonly loaded?: number;
+  readonly total?: number;
+}
+
+export interface CompileOptions {
+  /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
+  readonly out: string;
+  /** Where the parameters come from. The caller closes it. */
+  readonly weights: ParameterSource;
+  /** How the embedding and head are stored where they are not ternary; default: as `weights` has them. */
+  readonly head?: HeadStorage;
+  readonly bounds?: BuildBounds;
+  /** Most threads a session may use; each has its own scratch memory. Default 32. */
+  readonly maxThreads?: number;
+  /** Files for the artifact by name, such as tokenizer.json. */
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
+  /** Check the graph after every pass. */
+  readonly verify?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: CompileProgress) => void;
+}
+
+/** What a build made, for people. */
+export interface CompileReport {
+  readonly out: string;
+  readonly isLanguageModel: boolean;
+  /** Run-time operations of each entry as described and as optimised, and the steps of its plan. */
+  readonly entries: Readonly<Record<string, { traced: number; optimised: number; steps: number }>>;
+  readonly kernels: { readonly count: number; readonly bytes: number };
+  readonly parameters: { readonly count: number; readonly f32Bytes: number };
+  /** Bytes of packed weights. */
+  readonly weights: number;
+  /** Bytes of device memory with every symbol at its bound. */
+  readonly memoryBytes: number;
+  readonly timings: { readonly graphMs: number; readonly weightsMs: number };
+}
+
+const DEFAULT_MAX_THREADS = 32;
+
+/**
+ * Compiles a model into an artifact folder: graph, passes, kernels, plan, packed weights, typed loader. The
+ * folder appears whole when everything has been written; a failure leaves nothing behind.
+ *
+ * @throws BitloomError with the codes of the stage that failed: the model's description, its weights
+ *   (MISSING_TENSOR, SHAPE_MISMATCH, INVALID_WEIGHTS, …), UNSUPPORTED_OP, LIMIT_EXCEEDED, WRITE_FAILED
+ */
+export async function compile(model: AnyModel, options: CompileOptions): Promise<CompileReport> {
+  const { out, weights, files = {}, maxThreads = DEFAULT_MAX_THREADS, signal, onProgress } = options;
+  const { bounds = {}, head, verify } = options;
+  const started = performance.now();
+  onProgress?.({ stage: "compiling the graph" });
+  const lowering = { bounds, ...(head && { head }), ...(verify && { verify }) };
+  const traced = lowerModel(model, weights, { ...lowering, after: "bind" });
+  const graphs = lowerModel(model, weights, lowering);
+  const plan = await schedule(graphs, { target: "wasm", maxThreads });
+
+  const folder = await ArtifactFolder.create(out);
+  try {
+    const isLanguageModel = model.kind === "language-model";
+    const { kernels, target, kernelBytes } = await writeWasmTarget(folder, plan);
+    const graphMs = performance.now() - started;
+
+    signal?.throwIfAborted();
+    const fill = await weightFiller(weights);
+    const total = plan.regions.weights;
+    const packed = await writeWeights(folder, plan, async (buffer, write) => {
+      signal?.throwIfAborted();
+      let loaded = buffer.offset;
+      await fill(buffer, async (bytes) => {
+        await write(bytes);
+        loaded += bytes.length;
+        onProgress?.({ stage: "packing weights", loaded, total });
+      });
+    });
+    for (const [name, content] of Object.entries(files)) await folder.write(name, content);
+    await folder.write("index.js", loaderSource(isLanguageModel));
+    await folder.write("index.d.ts", loaderTypes(model.name, plan.entries.run!, isLanguageModel));
+    await folder.write("package.json", '{ "type": "module" }\n');
+
+    const manifest: Manifest = {
+      format: "bitloom",
+      formatVersion: FORMAT_VERSION,
+      generator: `bitloom ${version}`,
+      name: model.name,
+      files: [...folder.files],
+      weights: packed,
+      regions: { io: plan.regions.io, arena: plan.regions.arena, state: plan.regions.state },
+      entries: { ...plan.entries },
+      kernels,
+      targets: { wasm: target },
+      ...(model.kind === "language-model" && { languageModel: describeLanguageModel(model, plan, bounds) }),
+    };
+    // What every load asks of a manifest, asked once before anyone can load it.
+    checkManifest(manifest);
+    await folder.write("manifest.json", formatManifest(manifest));
+    signal?.throwIfAborted();
+    await folder.commit();
+
+    const parameters = model.parameters().map(({ dims }) => dims.reduce((product, dim) => product * dim, 1));
+    const count = parameters.reduce((sum, size) => sum + size, 0);
+    return {
+      out: resolve(out),
+      isLanguageModel,
+      entries: Object.fromEntries(
+        Object.entries(graphs).map(([name, graph]) => [
+          name,
+          {
+            traced: partitionParameters(traced[name]!).runTime.length,
+            optimised: partitionParameters(graph).runTime.length,
+            steps: plan.entries[name]!.steps.length,
+          },
+        ]),
+      ),
+      kernels: { count: kernels.length, bytes: kernelBytes },
+      parameters: { count, f32Bytes: 4 * count },
+      weights: packed.bytes,
+      memoryBytes: target.memory.totalBytes,
+      timings: { graphMs, weightsMs: performance.now() - started - graphMs },
+    };
+  } catch (error) {
+    await folder.discard();
+    throw error;
+  }
+}
+
+function describeLanguageModel(
+  model: Extract<AnyModel, { kind: "language-model" }>,
+  plan: Plan,
+  { context }: BuildBounds,
+): NonNullable<Manifest["languageModel"]> {
+  const { symbols } = plan.entries.run!;
+  return {
+    vocabularySize: model.vocabularySize,
+    contextLength: context ?? model.contextLength,
+    chunkLength: symbols.seq!,
+    slots: symbols.slots!,
+    bosToken: model.bosToken,
+    stopTokens: [...model.eosTokens],
+  };
+}

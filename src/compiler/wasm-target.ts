@@ -1,0 +1,57 @@
+import type { Plan, PlannedKernel } from "../../codegen/schedule/plan.ts";
+import { assemble } from "../../codegen/targets/wasm/assemble.ts";
+import { renderKernelModule } from "../../codegen/targets/wasm/functions.ts";
+import { mapMemory } from "../../codegen/targets/wasm/memory-map.ts";
+import { renderModule } from "../../codegen/targets/wasm/module.ts";
+import type { Manifest, WasmTarget } from "../../runtime/manifest.ts";
+import type { ArtifactFolder } from "./artifact-folder.ts";
+
+export interface WrittenWasmTarget {
+  readonly kernels: Manifest["kernels"];
+  readonly target: WasmTarget;
+  /** Size of the largest module. */
+  readonly kernelBytes: number;
+}
+
+const modules: { readonly [K in keyof WasmTarget["modules"]]: string } = {
+  baseline: "kernels.wasm",
+  relaxed: "kernels.simd-relaxed.wasm",
+  baselineShared: "kernels.threads.wasm",
+  relaxedShared: "kernels.threads.simd-relaxed.wasm",
+};
+
+/** Writes the four modules of a plan, and each kernel as text that a person can read. */
+export async function writeWasmTarget(folder: ArtifactFolder, plan: Plan): Promise<WrittenWasmTarget> {
+  const symbolOrder = [
+    ...new Set(Object.values(plan.entries).flatMap(({ symbols }) => Object.keys(symbols))),
+  ];
+  const memory = mapMemory(plan.regions, plan.maxThreads, symbolOrder);
+  let kernelBytes = 0;
+  for (const [variant, path] of Object.entries(modules)) {
+    const wat = renderModule({
+      kernels: plan.kernels.map((kernel) =>
+        variant.startsWith("relaxed") ? kernel.relaxed : kernel.baseline,
+      ),
+      entries: plan.entries,
+      memory,
+      symbolOrder,
+      shared: variant.endsWith("Shared"),
+    });
+    const binary = await assemble(path, wat);
+    kernelBytes = Math.max(kernelBytes, binary.length);
+    await folder.write(path, binary);
+  }
+  const kernels: Manifest["kernels"] = [];
+  for (const kernel of plan.kernels) {
+    await folder.write(sourcePath(kernel), renderKernelModule([kernel.baseline]));
+    if (kernel.relaxed !== kernel.baseline) {
+      await folder.write(sourcePath(kernel, ".simd-relaxed"), renderKernelModule([kernel.relaxed]));
+    }
+    kernels.push({ name: kernel.name, source: sourcePath(kernel), template: kernel.template });
+  }
+  return { kernels, target: { modules, memory, symbolOrder }, kernelBytes };
+}
+
+function sourcePath({ name }: PlannedKernel, variant = ""): string {
+  return `kernels/${name}${variant}.wat`;
+}
