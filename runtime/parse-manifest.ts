@@ -229,6 +229,9 @@ function checkWasm({ targets, files, regions, weights, entries }: Manifest): voi
   if (memory.maxThreads > WASM_MAX_THREADS) {
     fail([...path, "memory", "maxThreads"], `at most ${WASM_MAX_THREADS}`, memory.maxThreads);
   }
+  for (const region of ["symbols", "control", "scratch", "io", "arena", "state", "weights"] as const) {
+    if (memory[region] % 16 !== 0) fail([...path, "memory", region], "a multiple of 16", memory[region]);
+  }
   const places = (
     [
       ["symbols", 4 * symbolOrder.length],
@@ -250,9 +253,6 @@ function checkWasm({ targets, files, regions, weights, entries }: Manifest): voi
   }
   if (memory.totalBytes < free)
     fail([...path, "memory", "totalBytes"], `at least ${free}`, memory.totalBytes);
-  for (const region of ["symbols", "control", "scratch", "io", "arena", "state", "weights"] as const) {
-    if (memory[region] % 16 !== 0) fail([...path, "memory", region], "a multiple of 16", memory[region]);
-  }
   for (const [name, entry] of Object.entries(entries)) {
     for (const symbol of Object.keys(entry.symbols)) {
       if (!symbolOrder.includes(symbol)) {

@@ -1,0 +1,138 @@
+import { fc, it as property } from "@fast-check/vitest";
+import { beforeAll, describe, expect, it } from "vitest";
+import { fakeArtifact } from "../test/support/fake-artifact.ts";
+import { BitloomError } from "./index.ts";
+import type { Manifest } from "./manifest.ts";
+import { checkManifest, parseManifest } from "./parse-manifest.ts";
+
+let good: Manifest;
+beforeAll(async () => {
+  good = (await fakeArtifact({ languageModel: true })).manifest;
+});
+
+/** A deep copy that `change` may spoil; untyped, as what comes from outside is. */
+// biome-ignore lint/suspicious/noExplicitAny: any place of the manifest is spoilt
+const spoilt = (change: (manifest: any) => void): unknown => {
+  const copy = JSON.parse(JSON.stringify(good));
+  change(copy);
+  return copy;
+};
+
+describe("parseManifest", () => {
+  it("takes what the compiler writes", () => {
+    expect(parseManifest(JSON.stringify(good))).toEqual(good);
+  });
+
+  it("says when the format is another version", () => {
+    expect(() => checkManifest(spoilt((m) => (m.formatVersion = 2)))).toThrow(
+      expect.objectContaining({ code: "UNSUPPORTED_FORMAT", received: "format version 2" }),
+    );
+  });
+
+  it.each([
+    ["not JSON", "{", undefined],
+    ["a page instead", "<!doctype html>", undefined],
+    ["null", "null", "manifest.json"],
+    ["another format", '{"format":"onnx"}', "manifest.json.format"],
+    ["no version", '{"format":"bitloom"}', "manifest.json.formatVersion"],
+  ])("refuses %s", (_, text, location) => {
+    expect(() => parseManifest(text)).toThrow(
+      expect.objectContaining({ code: "INVALID_MANIFEST", location }),
+    );
+  });
+
+  // biome-ignore lint/suspicious/noExplicitAny: any place of the manifest is spoilt
+  it.each<[string, (manifest: any) => void]>([
+    ["files[0].path", (m) => (m.files[0].path = "../secret")],
+    ["files[0].path", (m) => (m.files[0].path = "a/../../secret")],
+    ["files[0].path", (m) => (m.files[0].path = "/etc/passwd")],
+    ["files[0].path", (m) => (m.files[0].path = "C:\\secret")],
+    ["files[0].path", (m) => (m.files[0].path = "https://elsewhere/kernels.wasm")],
+    ["files[0].path", (m) => (m.files[0].path = "//elsewhere")],
+    ["files[1].path", (m) => (m.files[1].path = m.files[0].path)],
+    ["files[0].bytes", (m) => (m.files[0].bytes = -1)],
+    ["files[0].bytes", (m) => (m.files[0].bytes = 2 ** 60)],
+    ["files[0].sha256", (m) => (m.files[0].bytes = 2 ** 40)],
+    ["files[0].sha256[0]", (m) => (m.files[0].sha256[0] = "00")],
+    ["weights.bytes", (m) => (m.weights.bytes += 1)],
+    ["weights.shards[0].bytes", (m) => (m.weights.shards[0].bytes += 1)],
+    ["weights.shards[0].bytes", (m) => (m.weights.shards[0].dataOffset = 2 ** 52)],
+    ["weights.shards[0].regionOffset", (m) => (m.weights.shards[0].regionOffset = 16)],
+    ["weights.shards[0].path", (m) => (m.weights.shards[0].path = "elsewhere")],
+    ["entries.run.inputs[0].offset", (m) => (m.entries.run.inputs[0].offset = 1)],
+    ["entries.run.inputs[0].offset", (m) => (m.entries.run.inputs[0].offset = 2 ** 32)],
+    ["entries.run.inputs[0].bytes", (m) => (m.entries.run.inputs[0].bytes = 4)],
+    ["entries.run.inputs[0].bytes", (m) => (m.entries.run.inputs[0].dims = [2 ** 31, 2 ** 31])],
+    ["entries.run.inputs[0].dims[0]", (m) => (m.entries.run.inputs[0].dims[0] = "constructor")],
+    ["entries.run.outputs[0].dims[0]", (m) => (m.entries.run.inputs[0].dims[0] = 1)],
+    ["entries.run.outputs[1].name", (m) => (m.entries.run.outputs[1].name = "y")],
+    ["entries.run.symbols.batch", (m) => (m.entries.run.symbols.batch = 0)],
+    ["entries.run.steps[0].kernel", (m) => (m.entries.run.steps[0].kernel = "triple")],
+    ["entries.run.steps[0].range", (m) => (m.entries.run.steps[0].range = "rows")],
+    [
+      "entries.run.steps[0].arguments[0].offset",
+      (m) => (m.entries.run.steps[0].arguments[0].offset = ["mul", "batch", 10_000]),
+    ],
+    [
+      "entries.run.steps[0].arguments[0].offset",
+      (m) => (m.entries.run.steps[0].arguments[0].offset = ["add", "batch", -2]),
+    ],
+    ["targets.wasm.modules.baseline", (m) => (m.targets.wasm.modules.baseline = "elsewhere.wasm")],
+    ["targets.wasm.memory.totalBytes", (m) => (m.targets.wasm.memory.totalBytes = 2 ** 33)],
+    ["targets.wasm.memory.totalBytes", (m) => (m.targets.wasm.memory.totalBytes = 16)],
+    ["targets.wasm.memory.maxThreads", (m) => (m.targets.wasm.memory.maxThreads = 100_000)],
+    ["targets.wasm.memory.weights", (m) => (m.targets.wasm.memory.weights = m.targets.wasm.memory.io)],
+    ["targets.wasm.memory.symbols", (m) => (m.targets.wasm.memory.symbols = 2)],
+    ["targets.wasm.symbolOrder", (m) => (m.targets.wasm.symbolOrder = ["seq"])],
+    ["languageModel.chunkLength", (m) => (m.languageModel.chunkLength = 1000)],
+    ["languageModel", (m) => (m.languageModel.bosToken = 32)],
+    ["entries", (m) => delete m.entries.decode],
+    ["entries.prefill.inputs", (m) => (m.entries.prefill.inputs[0].dtype = "f32")],
+    ["entries.decode.outputs", (m) => (m.entries.decode.outputs[0].name = "scores")],
+    ["regions.io", (m) => (m.regions.io = "large")],
+    ["name", (m) => delete m.name],
+  ])("names %s when it is wrong", (path, change) => {
+    expect(() => checkManifest(spoilt(change))).toThrow(
+      expect.objectContaining({
+        code: "INVALID_MANIFEST",
+        location: expect.stringContaining(`manifest.json.${path}`),
+      }),
+    );
+  });
+
+  it("refuses keys that mean something else to JavaScript", () => {
+    const text = JSON.stringify(good).replace('"decode":', '"__proto__":');
+    expect(() => parseManifest(text)).toThrow(expect.objectContaining({ code: "INVALID_MANIFEST" }));
+  });
+
+  it("survives nesting without end", () => {
+    const depth = 20_000;
+    const deep = `${'["add",1,'.repeat(depth)}1${"]".repeat(depth)}`;
+    const text = JSON.stringify(spoilt((m) => (m.entries.run.steps[0].range = "@"))).replace('"@"', deep);
+    expect(() => parseManifest(text)).toThrow(expect.objectContaining({ code: "INVALID_MANIFEST" }));
+  });
+
+  property.prop([fc.nat(), fc.jsonValue({ maxDepth: 2 })], { numRuns: 300 })(
+    "answers any replaced value with a manifest or a coded error",
+    (pick, replacement) => {
+      const places: [Record<string, unknown>, string][] = [];
+      const visit = (node: unknown) => {
+        if (typeof node !== "object" || node === null) return;
+        for (const key of Object.keys(node)) {
+          places.push([node as Record<string, unknown>, key]);
+          visit((node as Record<string, unknown>)[key]);
+        }
+      };
+      const copy = JSON.parse(JSON.stringify(good));
+      visit(copy);
+      const [parent, key] = places[pick % places.length]!;
+      parent[key] = replacement;
+      try {
+        checkManifest(copy);
+      } catch (error) {
+        expect(error).toBeInstanceOf(BitloomError);
+        expect(["INVALID_MANIFEST", "UNSUPPORTED_FORMAT"]).toContain((error as BitloomError).code);
+      }
+    },
+  );
+});
