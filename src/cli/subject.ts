@@ -1,14 +1,14 @@
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { stat } from "node:fs/promises";
+import { join, resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/huggingface.ts";
 import { knownModels } from "../checkpoint/known-models.ts";
 import { type RandomParameter, randomCheckpoint, randomSource } from "../checkpoint/random.ts";
 import { safetensorsSource } from "../checkpoint/safetensors-source.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
+import { checkpointModel } from "../compiler/checkpoint.ts";
 import type { AnyModel } from "../compiler/lower.ts";
-import { languageModel } from "../dsl/families/index.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { isModel } from "../dsl/model.ts";
 import { importModule } from "./import-module.ts";
@@ -67,10 +67,8 @@ export async function openSubject(path: string | undefined, options: SubjectOpti
 }
 
 async function fromCheckpoint(checkpoint: Checkpoint): Promise<Subject> {
-  const files: Record<string, Uint8Array> = {};
   try {
-    for (const path of checkpoint.tokenizerFiles) files[basename(path)] = await readFile(path);
-    return { model: languageModel(checkpoint.config), weights: checkpoint.source, files };
+    return { ...(await checkpointModel(checkpoint)), weights: checkpoint.source };
   } catch (error) {
     await checkpoint.source.close();
     throw error;

@@ -17,6 +17,7 @@ import { Workspace } from "./workspace.ts";
 
 export { MAX_INTERPRETED_ELEMENTS } from "./fallback.ts";
 export { PIECE_BYTES } from "./pieces.ts";
+export { Workspace } from "./workspace.ts";
 
 /**
  * A function that writes the bytes of weight buffers, one buffer at a time. What it hands to `write` is memory
@@ -24,9 +25,11 @@ export { PIECE_BYTES } from "./pieces.ts";
  *
  * It throws INVALID_WEIGHTS for NaN, Inf and values an asked-for dtype cannot hold, INVALID_TENSOR for packed
  * codes of 3, LIMIT_EXCEEDED for large values that have no streamed form, and what the source throws.
+ *
+ * @param memory where the kernels work; fillers that share it must not run at the same time
  */
-export async function weightFiller(source: ParameterSource): Promise<FillWeight> {
-  const workspace = await Workspace.open();
+export async function weightFiller(source: ParameterSource, memory?: Workspace): Promise<FillWeight> {
+  const workspace = memory ?? (await Workspace.open());
   const context = { source, workspace, packer: new TernaryPacker(workspace, source) };
   return async (buffer, write) => {
     let written = 0;

@@ -18,7 +18,7 @@ export async function quantizeRows(
     const { path, dtype } = parameter;
     const [n, k] = parameter.dims as [number, number];
     const rowBytes = k * floatBytes[dtype];
-    const pieceRows = Math.max(1, Math.floor(PIECE_BYTES / rowBytes));
+    const pieceRows = Math.max(1, Math.min(n, Math.floor(PIECE_BYTES / rowBytes)));
     const [even, odd, wide, codes, scales] = workspace.reserve(
       pieceRows * rowBytes,
       pieceRows * rowBytes,

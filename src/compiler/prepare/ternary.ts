@@ -59,7 +59,8 @@ export class TernaryPacker {
   ): Promise<void> {
     const k = parts[0]!.k;
     const rowBytes = packedRowBytes(k, groupSize);
-    const chunkRows = rowsOfPiece(k, 4);
+    const rows = parts.reduce((sum, { n }) => sum + n, 0);
+    const chunkRows = rowsOfPiece(rows, k, 4);
     const scales = new Map<TernaryPart, Float32Array>();
     for (const part of parts) scales.set(part, await this.scales(part));
     const mostScales = Math.max(...[...scales.values()].map((each) => each.length));
@@ -142,7 +143,7 @@ export class TernaryPacker {
   ): Promise<Float32Array> {
     const groupSize = typeof granularity === "object" ? granularity.group : k;
     const groups = Math.ceil(k / groupSize);
-    const pieceRows = rowsOfPiece(k, floatBytes[parameter.dtype]);
+    const pieceRows = rowsOfPiece(n, k, floatBytes[parameter.dtype]);
     const rowBytes = k * floatBytes[parameter.dtype];
     const [even, odd, wide, sums] = this.#workspace.reserve(
       pieceRows * rowBytes,
@@ -215,10 +216,13 @@ function packedRowBytes(k: number, groupSize: number): number {
   return (whole + Math.ceil((k % groupSize) / BLOCK_WEIGHTS)) * BLOCK_BYTES;
 }
 
-/** Rows of about a piece, a multiple of the interleaved rows. */
-function rowsOfPiece(k: number, elementBytes: number): number {
-  const rows = Math.floor(PIECE_BYTES / (k * elementBytes));
-  return Math.max(1, Math.floor(rows / INTERLEAVED_ROWS)) * INTERLEAVED_ROWS;
+/** Rows of about a piece, a multiple of the interleaved rows; not more than there are. */
+function rowsOfPiece(rows: number, k: number, elementBytes: number): number {
+  const groups = Math.min(
+    Math.floor(PIECE_BYTES / (k * elementBytes * INTERLEAVED_ROWS)),
+    Math.ceil(rows / INTERLEAVED_ROWS),
+  );
+  return Math.max(1, groups) * INTERLEAVED_ROWS;
 }
 
 /** Cuts stacked parts at the borders of chunks, of parts, and of the four bit pairs of packed tensors. */
