@@ -1,4 +1,16 @@
-import { type Buffer, f32x4, i16x8, type i32, i32x4, type Registers, type u8, v128 } from "bitloom/kernel";
+import {
+  type Buffer,
+  convert,
+  type f32,
+  f32x4,
+  i8x16,
+  i16x8,
+  type i32,
+  i32x4,
+  type Registers,
+  type u8,
+  v128,
+} from "bitloom/kernel";
 
 /** Element types of dense weights in memory. */
 export type DenseWeight = "f32" | "f16" | "bf16" | "int8";
@@ -43,4 +55,21 @@ export function decode1(kind: DenseWeight, weights: Buffer<u8>, index: i32): v12
   }
   const half = i32x4.replaceLane(zero, 0, weights[2 * index]! | (weights[2 * index + 1]! << 8));
   return kind === "bf16" ? i32x4.shl(half, 16) : fromF16x4(half);
+}
+
+/** Sixteen ternary weights as f32 -1, 0, 1 in to[0..3], from the low two bits of each byte. */
+export function decodeTernary16(bytes: v128, to: Registers<v128>): void {
+  const ternary = i8x16.sub(v128.and(bytes, i8x16.splat(3)), i8x16.splat(1));
+  const low = i16x8.extendLowI8x16S(ternary);
+  const high = i16x8.extendHighI8x16S(ternary);
+  to[0] = f32x4.convertI32x4S(i32x4.extendLowI16x8S(low));
+  to[1] = f32x4.convertI32x4S(i32x4.extendHighI16x8S(low));
+  to[2] = f32x4.convertI32x4S(i32x4.extendLowI16x8S(high));
+  to[3] = f32x4.convertI32x4S(i32x4.extendHighI16x8S(high));
+}
+
+/** Ternary weight i of a row's group whose first block is at byte `from`: -1, 0 or 1. */
+export function decodeTernary1(codes: Buffer<u8>, from: i32, i: i32): f32 {
+  const byte = codes[from + (i & -64) + (i & 15)]!;
+  return convert.i32ToF32(((byte >> (((i & 63) >> 4) << 1)) & 3) - 1);
 }

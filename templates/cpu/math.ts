@@ -18,7 +18,7 @@ function copySign4(x: v128, sign: v128): v128 {
 export function exp4(x: v128): v128 {
   // Beyond these the result is 0 or infinity anyway, and n stays in the range of the two factors.
   const clamped = f32x4.max(f32x4.min(x, f32x4.splat(89)), f32x4.splat(-104));
-  const n = f32x4.nearest(f32x4.mul(clamped, f32x4.splat(1.44269504)));
+  const n = f32x4.nearest(f32x4.mul(clamped, f32x4.splat(1.4426950216293335)));
   const high = f32x4.sub(clamped, f32x4.mul(n, f32x4.splat(0.693359375)));
   const r = f32x4.add(high, f32x4.mul(n, f32x4.splat(2.1219444e-4)));
   let p = f32x4.add(f32x4.mul(f32x4.splat(1.98756915e-4), r), f32x4.splat(1.39819995e-3));
@@ -173,7 +173,7 @@ export function silu(x: f32): f32 {
 
 /** x/2 (1 + erf(x / sqrt 2)). */
 export function gelu4(x: v128): v128 {
-  const cdf = f32x4.add(f32x4.splat(1), erf4(f32x4.mul(x, f32x4.splat(0.7071067811865476))));
+  const cdf = f32x4.add(f32x4.splat(1), erf4(f32x4.mul(x, f32x4.splat(Math.sqrt(0.5)))));
   return f32x4.mul(f32x4.mul(f32x4.splat(0.5), x), cdf);
 }
 export function gelu(x: f32): f32 {

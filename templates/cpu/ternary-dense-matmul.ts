@@ -1,10 +1,7 @@
 import {
   type Buffer,
-  convert,
   type f32,
   f32x4,
-  i8x16,
-  i16x8,
   type i32,
   i32x4,
   registers,
@@ -14,7 +11,8 @@ import {
   unroll,
   v128,
 } from "bitloom/kernel";
-import { sumF32x4 } from "./lanes.ts";
+import { decodeTernary1, decodeTernary16 } from "./decode.ts";
+import { laneSumF32 } from "./lanes.ts";
 import { type OutputOptions, storeColumns } from "./store-columns.ts";
 
 /** What a specialization of {@link ternaryDenseMatmul} fixes. */
@@ -61,8 +59,6 @@ export function ternaryDenseMatmul(
   const groupBlocks = (groupLength + 63) >> 6;
   const blocks = (groups - 1) * groupBlocks + ((k - (groups - 1) * groupLength + 63) >> 6);
   const zero = f32x4.splat(0);
-  const field = i32x4.splat(0x03030303);
-  const one = i8x16.splat(1);
 
   for (let item = begin; item < end; item++) {
     const column = item << 2;
@@ -79,17 +75,11 @@ export function ternaryDenseMatmul(
           const from = ((item * blocks + g * groupBlocks) << 6) + 16 * c;
           const whole = length & -64;
           const acc = registers(2 * options.tileRows, zero);
+          const w = registers(4, zero);
           for (let i: i32 = 0; i < whole; i += 64) {
             let bytes = v128.load(codes, from + i);
             for (const j of unroll(4)) {
-              const ternary = i8x16.sub(v128.and(bytes, field), one);
-              const low = i16x8.extendLowI8x16S(ternary);
-              const high = i16x8.extendHighI8x16S(ternary);
-              const w = registers(4, zero);
-              w[0] = f32x4.convertI32x4S(i32x4.extendLowI16x8S(low));
-              w[1] = f32x4.convertI32x4S(i32x4.extendHighI16x8S(low));
-              w[2] = f32x4.convertI32x4S(i32x4.extendLowI16x8S(high));
-              w[3] = f32x4.convertI32x4S(i32x4.extendHighI16x8S(high));
+              decodeTernary16(bytes, w);
               for (const r of unroll(options.tileRows)) {
                 for (const u of unroll(4)) {
                   const xi = v128.load(x, xRow[r]! + start + i + 16 * j + 4 * u);
@@ -100,17 +90,15 @@ export function ternaryDenseMatmul(
             }
           }
           for (let i = whole; i < length; i++) {
-            const byte = codes[from + whole + (i & 15)]!;
-            const w = f32x4.splat(convert.i32ToF32(((byte >> (((i & 63) >> 4) << 1)) & 3) - 1));
+            const wi = f32x4.splat(decodeTernary1(codes, from, i));
             for (const r of unroll(options.tileRows)) {
               const xi = v128.load32Zero(x, xRow[r]! + start + i);
-              acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(xi, w));
+              acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(xi, wi));
             }
           }
           const scale = scales[g * scaleStride + column + c]!;
           for (const r of unroll(options.tileRows)) {
-            const both = f32x4.add(acc[2 * r]!, acc[2 * r + 1]!);
-            const sum = f32x4.extractLane(sumF32x4(both, both, both, both), 0);
+            const sum = laneSumF32(f32x4.add(acc[2 * r]!, acc[2 * r + 1]!));
             const total = f32x4.extractLane(totals[r]!, c) + sum * scale;
             totals[r] = f32x4.replaceLane(totals[r]!, c, total);
           }

@@ -1,5 +1,11 @@
 /** Compiles kernels of templates/cpu and runs them over one memory, for tests and benchmarks. */
-import { loadTemplate, type OptionValue, specialize } from "../../codegen/kernel/frontend.ts";
+import {
+  loadTemplate,
+  type OptionValue,
+  parseTemplate,
+  specialize,
+  type Template,
+} from "../../codegen/kernel/frontend.ts";
 import type { Expr, InlineFunction, Parameter, ValueType } from "../../codegen/kernel/ir.ts";
 import { assemble } from "../../codegen/targets/wasm/assemble.ts";
 import { renderFunction } from "../../codegen/targets/wasm/render.ts";
@@ -61,6 +67,10 @@ export function hasRelaxedSimd(): boolean {
   );
 }
 
+function templateFile(file: string): string {
+  return new URL(`../../templates/cpu/${file}`, import.meta.url).pathname;
+}
+
 export class KernelHost {
   readonly memory: WebAssembly.Memory;
   #top = 65_536;
@@ -92,8 +102,20 @@ export class KernelHost {
     name: string,
     options: { readonly [option: string]: OptionValue } = {},
   ): Promise<RunnableKernel> {
-    const path = new URL(`../../templates/cpu/${file}`, import.meta.url).pathname;
-    const kernel = specialize(await loadTemplate(path, name), { name, options });
+    return this.#instantiate(await loadTemplate(templateFile(file), name), name, options);
+  }
+
+  /** Compiles a kernel from text that imports as a file of templates/cpu would. */
+  async compileText(text: string, name: string): Promise<RunnableKernel> {
+    return this.#instantiate(await parseTemplate(text, name, templateFile(`${name}-in-test.ts`)), name, {});
+  }
+
+  async #instantiate(
+    template: Template,
+    name: string,
+    options: { readonly [option: string]: OptionValue },
+  ): Promise<RunnableKernel> {
+    const kernel = specialize(template, { name, options });
     const functions = [...kernel.helpers, kernel].map((fn) => renderFunction(fn, "  "));
     const wat = `(module\n  (import "env" "memory" (memory 1))\n${functions.join("\n")}\n  (export "kernel" (func $${name})))`;
     const module = new WebAssembly.Module(await assemble(name, wat));
