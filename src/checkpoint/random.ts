@@ -42,7 +42,7 @@ export function randomSource(parameters: readonly RandomParameter[], seed: numbe
       checkRange(path, byteOffset, into.byteLength, storedBytes(requireInfo(this, path)));
       const pool = pools[kinds.get(path)!];
       // A multiple of 4 leaves elements whole.
-      let position = ((hash(path, seed) & ~3) + byteOffset) % pool.byteLength;
+      let position = (((hash(path, seed) & ~3) >>> 0) + byteOffset) % pool.byteLength;
       for (let done = 0; done < into.byteLength; ) {
         const bytes = Math.min(into.byteLength - done, pool.byteLength - position);
         into.set(pool.subarray(position, position + bytes), done);
