@@ -167,18 +167,29 @@ function nucleus(
   weights: Float64Array,
   topP: number,
 ): { kept: Uint32Array; weights: Float64Array<ArrayBuffer> } {
-  const total = weights.reduce((sum, weight) => sum + weight, 0);
+  let total = 0;
+  for (let i = 0; i < weights.length; i++) total += weights[i]!;
   // All tokens lighter than this weigh less than what may be left out, so that few are left to sort.
   const negligible = ((1 - topP) * total) / weights.length / 2;
-  const order: number[] = [];
-  for (let i = 0; i < weights.length; i++) if (weights[i]! > negligible) order.push(i);
-  order.sort((a, b) => weights[b]! - weights[a]! || a - b);
-  let reached = 0;
+  const candidates = new Float64Array(weights.length);
   let count = 0;
-  while (count < order.length && reached < topP * total) reached += weights[order[count++]!]!;
-  const chosen = order.slice(0, count).sort((a, b) => a - b);
-  return {
-    kept: Uint32Array.from(chosen, (i) => tokens[i]!),
-    weights: Float64Array.from(chosen, (i) => weights[i]!),
-  };
+  for (let i = 0; i < weights.length; i++) if (weights[i]! > negligible) candidates[count++] = weights[i]!;
+  const ascending = candidates.subarray(0, count).sort();
+  let reached = 0;
+  let first = ascending.length;
+  while (first > 0 && reached < topP * total) reached += ascending[--first]!;
+  const lightest = ascending[first]!;
+  // Of those as light as the lightest that is kept, the lower ids stay.
+  let equals = ascending.subarray(first).lastIndexOf(lightest) + 1;
+
+  const kept = new Uint32Array(ascending.length - first);
+  const keptWeights = new Float64Array(kept.length);
+  let next = 0;
+  for (let i = 0; i < weights.length; i++) {
+    if (weights[i]! > lightest || (weights[i] === lightest && equals-- > 0)) {
+      kept[next] = tokens[i]!;
+      keptWeights[next++] = weights[i]!;
+    }
+  }
+  return { kept, weights: keptWeights };
 }
