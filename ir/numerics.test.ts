@@ -2,7 +2,14 @@ import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { GraphBuilder } from "./builder.ts";
 import { interpret } from "./interpret.ts";
-import { absmean, quantizeInt8Rows, quantizeRows, SCALE_FLOOR, ternaryAccumulate } from "./numerics.ts";
+import {
+  absmean,
+  activationScales,
+  quantizeInt8Rows,
+  quantizeRows,
+  SCALE_FLOOR,
+  ternaryAccumulate,
+} from "./numerics.ts";
 import { encodedTensor, f32Bits, f32FromBits, type Tensor, tensor } from "./tensor.ts";
 import { dense, encoded, type ScaleGranularity } from "./types.ts";
 
@@ -48,10 +55,12 @@ function bitLinear(
 
 describe("the numerics contract's golden vectors", () => {
   test("act_quant", () => {
-    const { x, codes, d_bits } = golden.act_quant;
+    const { x, codes, d_bits, s_bits } = golden.act_quant;
     const result = quantizeRows(Float32Array.from(x.flat()), 4, 8, "row");
     expect([...result.codes]).toEqual(codes.flat());
     expect(bitsOf(result.scales)).toEqual(d_bits);
+    const largest = x.map((row) => f32Bits(Math.max(...row.map(Math.abs))));
+    expect(largest.map((bits) => f32Bits(activationScales(bits, 8).s))).toEqual(s_bits);
     expect([...result.sums]).toEqual(codes.map((row) => row.reduce((sum, code) => sum + code)));
   });
 

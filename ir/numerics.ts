@@ -32,6 +32,21 @@ function absmaxBits(x: Float32Array): number {
   return largest;
 }
 
+/**
+ * What an activation is multiplied with to become a code (s), and a code to become an activation (d), for an
+ * absmax given by its bits: a = max(absmax, 1e-5), s = RN(qmax * RN(1/a)), d = RN(a * RN(1/qmax)) with
+ * qmax = 2^(bits-1) - 1. Both are NaN for an absmax that is NaN, infinite or above 2^126.
+ */
+export function activationScales(
+  magnitude: number,
+  bits: number,
+): { readonly s: number; readonly d: number } {
+  if (magnitude > LARGEST_GOOD_BITS) return { s: Number.NaN, d: Number.NaN };
+  const a = Math.max(f32FromBits(magnitude), SCALE_FLOOR);
+  const qmax = 2 ** (bits - 1) - 1;
+  return { s: RN(qmax * RN(1 / a)), d: RN(a * RN(1 / qmax)) };
+}
+
 export interface QuantizedRows {
   /** [rows, k] */
   readonly codes: Int8Array;
@@ -42,10 +57,8 @@ export interface QuantizedRows {
 }
 
 /**
- * Absmax quantization of rows of `k` f32 to signed codes of `bits` bits. Per row, or once over everything:
- * a = max(absmax, 1e-5), s = RN(qmax * RN(1/a)), code = clamp(RNE(RN(x * s)), -(qmax+1), qmax) and
- * d = RN(a * RN(1/qmax)) with qmax = 2^(bits-1) - 1. An absmax that is NaN, infinite or above 2^126 is bad:
- * codes 0, d NaN.
+ * Absmax quantization of rows of `k` f32 to signed codes of `bits` bits, with the scales of each row or of
+ * everything: code = clamp(RNE(RN(x * s)), -(qmax+1), qmax). Where the scales are NaN the codes are 0.
  */
 export function quantizeRows(
   x: Float32Array,
@@ -58,17 +71,12 @@ export function quantizeRows(
   const scales = new Float32Array(rows);
   const sums = new Int32Array(rows);
   const qmax = 2 ** (bits - 1) - 1;
-  const inverse = RN(1 / qmax);
+  const whole = granularity === "tensor" ? absmaxBits(x) : undefined;
   for (let row = 0; row < rows; row++) {
     const values = x.subarray(row * k, (row + 1) * k);
-    const magnitude = absmaxBits(granularity === "row" ? values : x);
-    if (magnitude > LARGEST_GOOD_BITS) {
-      scales[row] = Number.NaN;
-      continue;
-    }
-    const a = Math.max(f32FromBits(magnitude), SCALE_FLOOR);
-    const s = RN(qmax * RN(1 / a));
-    scales[row] = RN(a * inverse);
+    const { s, d } = activationScales(whole ?? absmaxBits(values), bits);
+    scales[row] = d;
+    if (Number.isNaN(d)) continue;
     for (let i = 0; i < k; i++) {
       const code = clamp(roundHalfEven(RN(values[i]! * s)), -(qmax + 1), qmax);
       codes[row * k + i] = code;
