@@ -25,7 +25,7 @@ export function renderFunctions(kernels: readonly KernelFunction[], indent = "  
 export function renderKernelModule(kernels: readonly KernelFunction[]): string {
   return [
     "(module",
-    '  (import "env" "memory" (memory 1 65536))',
+    '  (import "env" "memory" (memory 1))',
     ...renderFunctions(kernels),
     ...kernels.map(({ name }) => `  (export "${name}" (func $${name}))`),
     ")\n",
