@@ -13,11 +13,15 @@ const INTERLEAVED_ROWS = 4;
 /** An int8 row is read sixteen bytes at a time. */
 const INT8_SLACK = 16;
 
+/** Blocks of codes in a row of k weights; each group of a row takes whole blocks. */
+export function ternaryBlocks(k: number, group: number = k): number {
+  const whole = Math.floor(k / group) * Math.ceil(group / BLOCK_WEIGHTS);
+  return whole + Math.ceil((k % group) / BLOCK_WEIGHTS);
+}
+
 /** Bytes of a [n, k] weight's 2-bit codes: rows padded to four, each group of a row to whole blocks. */
 export function ternaryCodeBytes(n: number, k: number, group: number = k): number {
-  const whole = Math.floor(k / group) * Math.ceil(group / BLOCK_WEIGHTS);
-  const blocks = whole + Math.ceil((k % group) / BLOCK_WEIGHTS);
-  return padRows(n) * blocks * BLOCK_BYTES;
+  return padRows(n) * ternaryBlocks(k, group) * BLOCK_BYTES;
 }
 
 function padRows(n: number): number {
@@ -107,7 +111,7 @@ export class WeightRegion {
     if (value.origin.kind === "node" && node !== undefined) {
       const operands = node.operands.map((operand) => this.#structure(operand)).join(",");
       text = `${node.op}${JSON.stringify(node.attributes, exactNumbers)}(${operands}).${value.origin.index}`;
-    } else text = JSON.stringify(value.origin);
+    } else text = `${JSON.stringify(value.origin)} ${formatType(value.type)}`;
     let id = this.#structures.get(text);
     if (id === undefined) {
       id = `#${this.#structures.size}`;

@@ -9,12 +9,13 @@ import { schedule } from "../../codegen/schedule/schedule.ts";
 import { evaluate } from "../../codegen/schedule/symbols.ts";
 import { assemble } from "../../codegen/targets/wasm/assemble.ts";
 import { renderKernelModule } from "../../codegen/targets/wasm/functions.ts";
-import type { Graph } from "../../ir/graph.ts";
+import { type Graph, topologicalOrder, type Value } from "../../ir/graph.ts";
 import { type InterpretResult, interpret, type Tensors } from "../../ir/interpret.ts";
 import { allocate, sizeOf, type Tensor, type TensorData } from "../../ir/tensor.ts";
 import type { Dim, DType } from "../../ir/types.ts";
 import { substituteDims } from "../../ir/types.ts";
 import type { Argument, Region } from "../../runtime/manifest.ts";
+import { hasRelaxedSimd } from "./kernel-host.ts";
 import { packGroupScales, packTernaryCodes, padTo } from "./pack.ts";
 
 export interface WasmTensors {
@@ -27,7 +28,7 @@ export interface WasmTensors {
 }
 
 export interface WasmOptions {
-  /** Kernels for relaxed SIMD instead of baseline. */
+  /** Kernels for relaxed SIMD instead of baseline, where this engine has it. */
   readonly relaxed?: boolean;
   /** Into how many shares every step's range is cut. */
   readonly threads?: number;
@@ -61,9 +62,11 @@ export class WasmProgram {
       new WebAssembly.Module(
         await assemble(variant, renderKernelModule(plan.kernels.map((kernel) => kernel[variant]))),
       );
+    const baseline = await compile("baseline");
+    const differ = plan.kernels.some((kernel) => kernel.baseline !== kernel.relaxed);
     return new WasmProgram(plan, graphs, {
-      baseline: await compile("baseline"),
-      relaxed: await compile("relaxed"),
+      baseline,
+      relaxed: differ && hasRelaxedSimd() ? await compile("relaxed") : baseline,
     });
   }
 
@@ -74,12 +77,11 @@ export class WasmProgram {
     const entry = plan.entries[entryName]!;
     const symbols = bindSymbols(graph, tensors);
     const at = layOut(plan);
-    const memory = new WebAssembly.Memory({ initial: Math.ceil(at.end / PAGE), maximum: PAGE });
+    const memory = new WebAssembly.Memory({ initial: Math.ceil((at.end + 1) / PAGE), maximum: PAGE });
     const bytes = new Uint8Array(memory.buffer);
     bytes.fill(JUNK);
-    for (const weight of packWeights(graph, plan, tensors.parameters)) {
-      bytes.set(weight.bytes, at.weights + weight.offset);
-    }
+    const weights = packWeights(plan, tensors.parameters);
+    for (const weight of weights) bytes.set(weight.bytes, at.weights + weight.offset);
     bytes.fill(0, at.state, at.state + plan.regions.state);
     for (const { name, offset } of plan.states) {
       const given = tensors.states?.[name];
@@ -104,6 +106,11 @@ export class WasmProgram {
       }
       requireArity(kernels.get(step.kernel)!, values.length);
     }
+    for (const weight of weights) {
+      requireIntact(bytes, at.weights + weight.offset, weight.bytes, weight.name);
+    }
+    requireIntact(bytes, 0, new Uint8Array(PAGE).fill(JUNK), "the first page");
+    requireIntact(bytes, at.end, new Uint8Array(bytes.length - at.end).fill(JUNK), "behind scratch memory");
     const read = (base: number, dtype: DType, dims: readonly Dim[]): Tensor =>
       readTensor(memory.buffer, base, dtype, substituteDims(dims, symbols) as number[]);
     const outputs = entry.outputs.map((slot) => [
@@ -134,6 +141,12 @@ function requireArity(kernel: KernelFunction, given: number): void {
   }
 }
 
+/** Fails if a step wrote where none may. */
+function requireIntact(memory: Uint8Array, address: number, expected: Uint8Array, what: string): void {
+  const found = memory.subarray(address, address + expected.length);
+  if (Buffer.compare(found, expected) !== 0) throw new Error(`a kernel wrote to ${what}`);
+}
+
 type Addresses = Readonly<Record<Region | "scratch" | "end", number>>;
 
 function layOut({ regions }: Plan): Addresses {
@@ -143,7 +156,7 @@ function layOut({ regions }: Plan): Addresses {
   const state = padTo(arena + regions.arena, 64);
   const weights = padTo(state + regions.state, 64);
   const scratch = padTo(weights + regions.weights, 64);
-  return { io, arena, state, weights, scratch, end: scratch + regions.scratch + 64 };
+  return { io, arena, state, weights, scratch, end: scratch + regions.scratch };
 }
 
 function argumentValue(argument: Argument, at: Addresses, symbols: ReadonlyMap<string, number>): number {
@@ -173,19 +186,34 @@ function bindSymbols(graph: Graph, tensors: WasmTensors): ReadonlyMap<string, nu
 }
 
 /** The bytes of every weight, from the interpreter's values of the build-time expressions. */
-export function packWeights(
-  graph: Graph,
+function packWeights(
   plan: Plan,
   parameters: Tensors,
-): { readonly offset: number; readonly bytes: Uint8Array }[] {
+): { readonly name: string; readonly offset: number; readonly bytes: Uint8Array }[] {
   const outputs = plan.weights.map(({ value }, i) => ({ name: String(i), value }));
-  const buildTime: Graph = { ...graph, inputs: [], states: [], outputs };
-  const values = interpret(buildTime, { inputs: {}, parameters }).outputs;
+  const empty: Graph = {
+    name: "weights",
+    symbols: new Map(),
+    inputs: [],
+    parameters: [],
+    states: [],
+    outputs,
+  };
+  const operands = topologicalOrder(empty).flatMap((node) => node.operands);
+  const leaves = [...operands, ...outputs.map(({ value }) => value)].filter(isParameter);
+  const values = interpret(
+    { ...empty, parameters: [...new Set(leaves)] },
+    { inputs: {}, parameters },
+  ).outputs;
   return plan.weights.map((weight, i) => {
     const bytes = new Uint8Array(weight.bytes);
     bytes.set(bytesOf(packOne(weight, values[i]!)));
-    return { offset: weight.offset, bytes };
+    return { name: weight.name, offset: weight.offset, bytes };
   });
+}
+
+function isParameter({ origin }: Value): boolean {
+  return origin.kind === "parameter";
 }
 
 function packOne({ layout, value }: WeightBuffer, tensor: Tensor): TensorData {

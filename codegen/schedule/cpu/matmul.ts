@@ -8,15 +8,23 @@ import { padRowsCall } from "../movement.ts";
 import type { RuleContext } from "../rules.ts";
 import { ceilDiv, elementCount, product, sameExpr, sum } from "../symbols.ts";
 import { contiguousStrides, rowsOf } from "../view.ts";
+import { ternaryBlocks } from "../weights.ts";
 import { type Inlined, inlineExpr } from "./inline.ts";
 import { epilogueWords } from "./names.ts";
 
 /** Activation rows a GEMM takes per pass over the weights. */
 const GEMM_ROWS = 4;
 /** Codes of activations and weights come in blocks of this many. */
-export const BLOCK = 64;
+const BLOCK = 64;
+
+/** K rounded up to whole blocks: the row stride of activation codes. */
+export function paddedColumns(k: number): number {
+  return Math.ceil(k / BLOCK) * BLOCK;
+}
 /** Output columns of one work item. */
 const ITEM_COLUMNS = 4;
+
+const I16_BYTES = 2;
 
 /** Bytes past the last row of activation codes that kernels may read. */
 const CODES_SLACK = 64;
@@ -85,7 +93,7 @@ export function leadingRows(value: Value, context: RuleContext): SymbolExpr {
 export function codesPlace(value: Value, context: RuleContext): Place {
   const dims = context.dims(value);
   const k = dims.at(-1) as number;
-  const padded = Math.ceil(k / BLOCK) * BLOCK;
+  const padded = paddedColumns(k);
   const rows = elementCount(dims.slice(0, -1));
   const bytes = sum(product(rows, padded), CODES_SLACK);
   const name = value.name ?? "codes";
@@ -102,7 +110,7 @@ export function codesPlace(value: Value, context: RuleContext): Place {
 function paddedCodes(value: Value, context: RuleContext): Place {
   const place = context.place(value);
   const k = context.dims(value).at(-1) as number;
-  const padded = Math.ceil(k / BLOCK) * BLOCK;
+  const padded = paddedColumns(k);
   const rows = rowsOf(place);
   const ready =
     place.buffer.paddedColumns === k &&
@@ -141,7 +149,7 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
     const accumulator = group === undefined ? "i32" : "f32";
     const { epilogue } = node.attributes;
     const tail = epilogueOf(epilogue, extras, result, accumulator, tileRows === 1, context);
-    context.needScratch(tileRows * (Math.ceil(k / BLOCK) * BLOCK + BLOCK * groups) * 2);
+    context.needScratch(tileRows * (BLOCK * ternaryBlocks(k, group) + 8 * groups) * I16_BYTES);
     context.call(
       {
         template: "ternary-matmul",

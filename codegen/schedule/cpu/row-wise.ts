@@ -7,7 +7,9 @@ import type { RuleContext } from "../rules.ts";
 import { functionNames } from "../scalar-code.ts";
 import { elementCount } from "../symbols.ts";
 import { inlineExpr } from "./inline.ts";
-import { BLOCK, capturedArguments, codesPlace, leadingRows, vectorOptions } from "./matmul.ts";
+import { capturedArguments, codesPlace, leadingRows, paddedColumns, vectorOptions } from "./matmul.ts";
+
+const F32_BYTES = 4;
 
 /** What a template is told of its prologue over rows of `dims`. */
 function prologueOf(
@@ -39,7 +41,7 @@ export function quantizeRule(node: NodeOf<"quantize">, context: RuleContext): vo
   context.assign(codes, place);
   const perRow = bufferArgument(context.allocate(d));
   const rows = leadingRows(codes, context);
-  context.needScratch(Math.ceil(k / 4) * 4 * 4);
+  context.needScratch(paddedColumns(k) * F32_BYTES);
   context.call(
     {
       template: "quantize",
@@ -60,7 +62,7 @@ export function quantizeRule(node: NodeOf<"quantize">, context: RuleContext): vo
         scratch: { kind: "scratch" },
         rows: i32Argument(rows),
         k: i32Argument(k),
-        kPadded: i32Argument(Math.ceil(k / BLOCK) * BLOCK),
+        kPadded: i32Argument(paddedColumns(k)),
         eps: { kind: "f32", value: eps ?? 0 },
       },
       captured: head.captured,
