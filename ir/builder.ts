@@ -1,5 +1,3 @@
-export { topologicalOrder, users } from "./graph.ts";
-
 import { BitloomError } from "../errors/index.ts";
 import {
   formatLocation,
@@ -136,7 +134,10 @@ export class GraphBuilder {
     return value;
   }
 
-  /** A weight by checkpoint path. A path asked for again with the same type is the same value. */
+  /**
+   * A weight by checkpoint path. A path asked for again with the same type is the same value. `name` is the
+   * text form's hint where it differs from the path.
+   */
   parameter(path: string, type: TensorType, name = path): Value {
     const known = this.#parameters.get(path);
     if (known) {
@@ -151,7 +152,7 @@ export class GraphBuilder {
     return value;
   }
 
-  /** State that outlives a call; give its next value with `setNext`, or it keeps its value. */
+  /** State that outlives a call, zero at first; give its next value with `setNext`, or it keeps its value. */
   state(name: string, type: TensorType, valueName = name): Value {
     this.#requireNew(name, "state", this.#states.has(name));
     const value = this.#declare(type, { kind: "state", name }, valueName);

@@ -166,7 +166,7 @@ test("a decoder of 3.4M weights takes ten tokens in well under a second, and dec
   const at = (position: number) => ({ ...tensors.inputs, positions: tensor("i32", [1], [position]) });
   const start = performance.now();
   const whole = interpret(graph, { ...tensors, inputs: at(0) });
-  // Generous: this took 0.2 s on the slowest machine it was written for.
+  // Generous: the machine may be busy with other tests.
   expect(performance.now() - start).toBeLessThan(3000);
   const ids = tensors.inputs.tokens!.data;
   const split = (from: number, to: number) => ({

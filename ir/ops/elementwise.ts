@@ -27,7 +27,7 @@ function unaryOp(fn: UnaryFunction, definition: UnaryDefinition): Op<typeof noAt
     evaluate([x], _attributes, [type]) {
       return [{ type: type!, data: Float32Array.from(x!.data, definition.evaluate) }];
     },
-    gradient: fn === "to_f32" ? "zero" : "none yet",
+    gradient: "none yet",
   };
 }
 

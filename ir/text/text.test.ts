@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { BitloomError } from "../../errors/index.ts";
 import { GraphBuilder } from "../builder.ts";
@@ -28,6 +29,12 @@ const example = `graph @mlp(batch <= 8, slots <= 2) {
 describe("text form", () => {
   test("prints what it parsed", () => {
     expect(printGraph(parseGraph(example))).toBe(example);
+  });
+
+  test("the guide's example prints as itself", () => {
+    const guide = readFileSync(new URL("../../docs/text-form.md", import.meta.url), "utf8");
+    const [, text] = /```\n(graph [^`]*)```/.exec(guide)!;
+    expect(printGraph(parseGraph(text!))).toBe(text);
   });
 
   test("a graph without symbols, inputs or outputs", () => {
