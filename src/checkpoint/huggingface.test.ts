@@ -7,7 +7,7 @@ import type { SafetensorsType } from "./safetensors-header.ts";
 import { encodeHeader } from "./safetensors-writer.ts";
 
 const latentFolder = new URL("../../test/goldens/bitnet-tiny-latent", import.meta.url).pathname;
-const packedFolder = new URL("../../examples/bitnet-tiny", import.meta.url).pathname;
+const packedFolder = new URL("../../examples/bitnet-tiny/checkpoint", import.meta.url).pathname;
 
 let folder: string;
 beforeAll(async () => {

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { Plan } from "../../codegen/schedule/plan.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
+import type { Graph } from "../../ir/graph.ts";
 import { partitionParameters } from "../../ir/passes/partition-parameters.ts";
 import { FORMAT_VERSION, type Manifest } from "../../runtime/manifest.ts";
 import { checkManifest } from "../../runtime/parse-manifest.ts";
@@ -43,8 +44,10 @@ export interface CompileOptions {
 export interface CompileReport {
   readonly out: string;
   readonly isLanguageModel: boolean;
-  /** Run-time operations of each entry as described and as optimised, and the steps of its plan. */
-  readonly entries: Readonly<Record<string, { traced: number; optimised: number; steps: number }>>;
+  /** Run-time operations of each entry as described, lowered and fused, and the steps of its plan. */
+  readonly entries: Readonly<
+    Record<string, { described: number; lowered: number; fused: number; steps: number }>
+  >;
   readonly kernels: { readonly count: number; readonly bytes: number };
   readonly parameters: { readonly count: number; readonly f32Bytes: number };
   /** Bytes of packed weights. */
@@ -69,7 +72,8 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
   const started = performance.now();
   onProgress?.({ stage: "compiling the graph" });
   const lowering = { bounds, ...(head && { head }), ...(verify && { verify }) };
-  const traced = lowerModel(model, weights, { ...lowering, after: "bind" });
+  const described = lowerModel(model, weights, { ...lowering, after: "bind" });
+  const lowered = lowerModel(model, weights, { ...lowering, after: "lower" });
   const graphs = lowerModel(model, weights, lowering);
   const plan = await schedule(graphs, { target: "wasm", maxThreads });
 
@@ -124,8 +128,9 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
         Object.entries(graphs).map(([name, graph]) => [
           name,
           {
-            traced: partitionParameters(traced[name]!).runTime.length,
-            optimised: partitionParameters(graph).runTime.length,
+            described: operations(described[name]!),
+            lowered: operations(lowered[name]!),
+            fused: operations(graph),
             steps: plan.entries[name]!.steps.length,
           },
         ]),
@@ -140,6 +145,10 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
     await folder.discard();
     throw error;
   }
+}
+
+function operations(graph: Graph): number {
+  return partitionParameters(graph).runTime.length;
 }
 
 function describeLanguageModel(

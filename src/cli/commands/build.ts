@@ -64,10 +64,11 @@ export async function build(path: string | undefined, options: BuildOptions): Pr
 
 function describe(report: CompileReport): string {
   const { entries, kernels, parameters, weights, memoryBytes, timings, out } = report;
-  const ops = Object.entries(entries).map(([name, { traced, optimised, steps }]) => [
+  const ops = Object.entries(entries).map(([name, { described, lowered, fused, steps }]) => [
     name,
-    `${traced} ops`,
-    `→ ${optimised} ops`,
+    `${described} ops described`,
+    `${lowered} lowered`,
+    `${fused} fused`,
     `${steps} steps`,
   ]);
   return `${out}

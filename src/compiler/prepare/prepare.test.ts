@@ -5,7 +5,15 @@ import type { WeightBuffer, WeightLayout } from "../../../codegen/schedule/plan.
 import { ternaryCodeBytes } from "../../../codegen/schedule/weights.ts";
 import { makeNode, makeValue } from "../../../ir/builder.ts";
 import type { Value } from "../../../ir/graph.ts";
-import { bf16ToF32, f16ToF32, f32ToBf16, f32ToF16, sizeOf, type Tensor } from "../../../ir/tensor.ts";
+import {
+  bf16ToF32,
+  f16ToF32,
+  f32ToBf16,
+  f32ToF16,
+  sizeOf,
+  type Tensor,
+  toFloat32,
+} from "../../../ir/tensor.ts";
 import { dense, encoded, type ScaleGranularity, type TensorType } from "../../../ir/types.ts";
 import { openCheckpoint } from "../../checkpoint/huggingface.ts";
 import {
@@ -181,6 +189,24 @@ describe("ternary weights", () => {
     });
     await expectTernary(parts.length === 1 ? parts[0]! : stacked(...parts), sourceOf(parameters));
   });
+
+  test.prop([size, size, granularity, dtypes, fc.nat()], { numRuns: 40 })(
+    "of floats that are ternary already keep every value",
+    async (n, k, scale, dtype, seed) => {
+      if (scale === "tensor") return;
+      const group = scale === "row" ? k : scale.group;
+      const values = numbers(n * k, seed).map((x, i) => {
+        const column = i % k;
+        const magnitude = 2 ** -(Math.floor(column / group) % 5) * (1 + Math.floor(i / k) / 64);
+        return (Math.abs(x) < 0.7 ? 0 : Math.sign(x)) * magnitude;
+      });
+      const form = { kind: "dense", dtype, ternary: scale } as const;
+      const source = sourceOf({ w: { ...stored(values, dtype, [n, k]), form } });
+      const value = parameter("w", encoded([n, k], { kind: "ternary", scale }));
+      expect(toFloat32(await evaluate(value, source)).map((x) => x + 0)).toEqual(values.map((x) => x + 0));
+      await expectTernary(value, source);
+    },
+  );
 
   test("a tensor of several pieces", async () => {
     const [n, k] = [1030, 1500];
@@ -437,7 +463,9 @@ describe("goldens", () => {
     const latent = await openCheckpoint(
       new URL("../../../test/goldens/bitnet-tiny-latent", import.meta.url).pathname,
     );
-    const packed = await openCheckpoint(new URL("../../../examples/bitnet-tiny", import.meta.url).pathname);
+    const packed = await openCheckpoint(
+      new URL("../../../examples/bitnet-tiny/checkpoint", import.meta.url).pathname,
+    );
     let compared = 0;
     for (const path of packed.source.paths()) {
       const { dims, form } = packed.source.info(path)!;
