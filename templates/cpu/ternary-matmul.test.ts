@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { intrinsic, local } from "../../codegen/kernel/build.ts";
-import { hasRelaxedSimd, inline, KernelHost, type RunnableKernel } from "../../test/support/kernel-host.ts";
+import { hasRelaxedSimd, inline, KernelHost } from "../../test/support/kernel-host.ts";
 import {
   blocksPerRow,
   groupLengths,
@@ -33,18 +33,6 @@ interface Variant {
   readonly tileRows: number;
   readonly vector: boolean;
 }
-const compiled = new Map<string, Promise<RunnableKernel>>();
-function kernel(variant: Variant, grouped: boolean): Promise<RunnableKernel> {
-  const key = JSON.stringify([variant, grouped]);
-  let entry = compiled.get(key);
-  if (entry === undefined) {
-    const options = { ...variant, grouped, ...epilogues(grouped) };
-    entry = host.compile("ternary-matmul.ts", "ternaryMatmul", options);
-    compiled.set(key, entry);
-  }
-  return entry;
-}
-
 interface Case {
   readonly m: number;
   readonly n: number;
@@ -103,7 +91,12 @@ async function run(variant: Variant, c: Case, split = 1): Promise<Int32Array | F
   const guard = 0x5a5a5a5a;
   const out = host.place(new Int32Array(m * n + 4).fill(guard));
   expect(given.scratch.data.at(-1)).toBe(12345);
-  const call = await kernel(variant, group !== undefined);
+  const grouped = group !== undefined;
+  const call = await host.compile("ternary-matmul.ts", "ternaryMatmul", {
+    ...variant,
+    grouped,
+    ...epilogues(grouped),
+  });
   const items = padTo(n, 4) / 4;
   for (let part = 0; part < split; part++) {
     const begin = Math.floor((items * part) / split);

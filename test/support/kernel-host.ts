@@ -1,4 +1,5 @@
 /** Compiles kernels of templates/cpu and runs them over one memory, for tests and benchmarks. */
+import { add, buffer, i32, intrinsic, load, local, mul } from "../../codegen/kernel/build.ts";
 import {
   loadTemplate,
   type OptionValue,
@@ -73,6 +74,7 @@ function templateFile(file: string): string {
 
 export class KernelHost {
   readonly memory: WebAssembly.Memory;
+  readonly #compiled = new Map<string, Promise<RunnableKernel>>();
   #top = 65_536;
 
   constructor(megabytes = 16) {
@@ -96,13 +98,19 @@ export class KernelHost {
     return { address, data };
   }
 
-  /** Specializes `name` of templates/cpu/`file` and instantiates it over the memory. */
+  /** Specializes `name` of templates/cpu/`file` and instantiates it over the memory, once for equal options. */
   async compile(
     file: string,
     name: string,
     options: { readonly [option: string]: OptionValue } = {},
   ): Promise<RunnableKernel> {
-    return this.#instantiate(await loadTemplate(templateFile(file), name), name, options);
+    const key = JSON.stringify([file, name, options]);
+    let kernel = this.#compiled.get(key);
+    if (kernel === undefined) {
+      kernel = this.#instantiate(await loadTemplate(templateFile(file), name), name, options);
+      this.#compiled.set(key, kernel);
+    }
+    return kernel;
   }
 
   /** Compiles a kernel from text that imports as a file of templates/cpu would. */
@@ -141,4 +149,29 @@ export function inline(
   captures: readonly Parameter[] = [],
 ): InlineFunction {
   return { parameters: parameters.map(([name, type]) => ({ name, type })), captures, body: [], result };
+}
+
+const position = [
+  ["row", "i32"],
+  ["column", "i32"],
+] as const;
+
+/** Prologue options that read a contiguous f32[rows, k], given as arguments `x` and `x_1` (one a function). */
+export function rowPrologue(k: number, vector: boolean): { readonly [option: string]: OptionValue } {
+  const x = buffer("x", "f32");
+  const index = add(mul(local("row", "i32"), i32(k)), local("column", "i32"));
+  return {
+    vector,
+    prologue: inline(position, load(x, index), [x]),
+    prologue4: inline(position, intrinsic("v128.load", [index], { buffer: x }), [x]),
+  };
+}
+
+/** Epilogue options that store an f32 accumulator as it is. */
+export function plainEpilogue(vector: boolean): { readonly [option: string]: OptionValue } {
+  return {
+    vector,
+    epilogue: inline([["acc", "f32"], ...position], local("acc", "f32")),
+    epilogue4: inline([["acc", "v128"], ...position], local("acc", "v128")),
+  };
 }
