@@ -216,6 +216,7 @@ describe("generate", () => {
     for await (const _ of generation) {
       await expect(model.decode(1)).rejects.toMatchObject({ code: "BUSY" });
       await expect(model.generate([1]).finish()).rejects.toMatchObject({ code: "BUSY" });
+      expect(() => model.reset()).toThrow(expect.objectContaining({ code: "BUSY" }));
       break;
     }
     await model.decode(1);

@@ -44,9 +44,11 @@ export class LanguageModel extends Model {
     return this.#exclusively(() => this.#sequence.append([token], signal));
   }
 
-  /** Forgets the cached tokens. */
+  /** Forgets the cached tokens. @throws BitloomError BUSY, DISPOSED */
   reset(): void {
+    const release = this.session.acquire();
     this.#sequence.clear();
+    release();
   }
 
   /**
