@@ -69,3 +69,16 @@ test("long chains are cut into several expressions", () => {
   const lines = textAfter(text, fuseElementwise).split("\n");
   expect(lines.filter((line) => line.includes("elementwise("))).toHaveLength(4);
 });
+
+test("an operand that only gives the shape is not lost", () => {
+  const text = `
+    graph @g(batch <= 4) {
+      %x: input f32[batch, 8]
+      %s: input f32[]
+      %two: f32[] = constant() {value = 2, dtype = "f32"}
+      %a: f32[batch, 8] = elementwise(%x, %two) {expr = neg(x1)}
+      %b: f32[] = elementwise(%s, %two) {expr = sqrt(x1)}
+      return a = %a, b = %b
+    }`;
+  expect(textAfter(text, fuseElementwise)).toBe(textAfter(text));
+});

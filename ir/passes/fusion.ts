@@ -96,7 +96,8 @@ export function inlineProducers(
   const expr = replaceArguments(fused, place);
   // An operand that the expression ignores may still have given the result its shape.
   const shape = broadcast(...list.values.map((value) => value.type.dims));
-  return shape && sameDims(shape, dims) ? { expr, operands: list.values } : undefined;
+  if (list.values.length === 0 || !shape || !sameDims(shape, dims)) return undefined;
+  return { expr, operands: list.values };
 }
 
 /** The expression with each argument replaced by what `place` makes of its operand. */

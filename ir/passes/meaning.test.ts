@@ -5,6 +5,7 @@ import { graphs } from "../../test/support/random-graph.ts";
 import { expectSameMeaning } from "../../test/support/same-meaning.ts";
 import type { OpName } from "../ops/index.ts";
 import { type Pass, runPasses } from "../rewrite.ts";
+import { verifyGraph } from "../verify.ts";
 import { canonicalize } from "./canonicalize.ts";
 import { commonSubexpressions } from "./common-subexpressions.ts";
 import { deadCode } from "./dead-code.ts";
@@ -16,6 +17,7 @@ import { mergeProjections } from "./merge-projections.ts";
 import { forwardPipeline } from "./pipelines.ts";
 import { shareQuantize } from "./share-quantize.ts";
 import { sinkSlices } from "./sink-slices.ts";
+import { specialize } from "./specialize.ts";
 
 const pipeline = forwardPipeline.flatMap((stage) => stage.passes);
 
@@ -97,6 +99,16 @@ describe.each(subjects.map(([pass, before, ops]) => ({ name: pass.name, pass, be
         expectSameMeaning(graph, runPasses(graph, [pass], { verify: true }), seed);
       },
     );
+  },
+);
+
+test.prop([graphs({ size: 15 }), fc.integer()], { numRuns: 30 })(
+  "specialize keeps the meaning of any graph",
+  (graph, seed) => {
+    const given = { batch: 2, seq: 3 };
+    const after = specialize(graph, given);
+    verifyGraph(after);
+    expectSameMeaning(graph, after, seed, given);
   },
 );
 

@@ -119,6 +119,23 @@ test("dense layers over one activation merge by storage; a weight with another r
   `);
 });
 
+test("products with other factors a row, or other epilogues, stay apart", () => {
+  const text = `
+    graph @g(batch <= 4) {
+      %x: input f32[batch, 6]
+      %r: input f32[batch, 1]
+      %t: input f32[batch, 1]
+      %a: parameter "a" f32[4, 6]
+      %b: parameter "b" f32[4, 6]
+      %c: parameter "c" f32[4, 6]
+      %p: f32[batch, 4] = linear(%x, %a, %r) {epilogue = mul(acc, x0)}
+      %q: f32[batch, 4] = linear(%x, %b, %t) {epilogue = mul(acc, x0)}
+      %s: f32[batch, 4] = linear(%x, %c, %r) {epilogue = add(acc, x0)}
+      return p = %p, q = %q, s = %s
+    }`;
+  expect(textAfter(text, mergeProjections)).toBe(textAfter(text));
+});
+
 const projections = fc.array(
   fc.record({
     n: fc.integer({ min: 1, max: 9 }),
