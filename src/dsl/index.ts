@@ -37,6 +37,7 @@ export {
   type Sequence,
 } from "./language-model.ts";
 export {
+  type BlockNode,
   block,
   type Layer,
   type LayerTree,

@@ -1,6 +1,14 @@
 import type { Graph, SymbolBound } from "../../ir/graph.ts";
 import { declaredParameters, type NamedLayers } from "./layer.ts";
-import { finish, type Model, modelBrand, modelName, type TraceOptions, withBounds } from "./model.ts";
+import {
+  finish,
+  type Model,
+  modelBrand,
+  modelName,
+  requireForward,
+  type TraceOptions,
+  withBounds,
+} from "./model.ts";
 import { invalidOption, knownOptions, positiveInteger } from "./options.ts";
 import { i32, type Tensor, type TensorSpec } from "./tensor.ts";
 import { located, type Sequence, Trace } from "./trace.ts";
@@ -124,6 +132,7 @@ export function defineLanguageModel<const V extends number, L extends NamedLayer
     return symbols;
   };
   const parameters = declaredParameters(layers);
+  requireForward(forward);
   return {
     [modelBrand]: true,
     kind: "language-model",

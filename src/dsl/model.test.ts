@@ -265,6 +265,8 @@ describe("a definition that cannot be a model", () => {
     ["a bound of NaN", { symbols: { batch: { max: Number.NaN } } }, "INVALID_OPTION"],
     ["a bound of an unknown symbol", { symbols: { seq: { max: 1 } } }, "INVALID_OPTION"],
     ["a misspelt option", { layer: {} }, "INVALID_OPTION"],
+    ["no layers", { layers: undefined }, "INVALID_MODEL"],
+    ["no forward", { forward: undefined }, "INVALID_MODEL"],
     ["a layer that is a number", { layers: { fc: 3 } }, "INVALID_MODEL"],
     ["a layer that is null", { layers: { fc: null } }, "INVALID_MODEL"],
     ["a layer name with a dot", { layers: { "a.b": shared } }, "INVALID_MODEL"],

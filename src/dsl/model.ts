@@ -88,6 +88,7 @@ export function defineModel<I extends InputSpecs, L extends NamedLayers, O exten
   );
   const bounds = withBounds(symbols, definition.symbols);
   const parameters = declaredParameters(layers);
+  requireForward(forward);
   return {
     [brand]: true,
     kind: "model",
@@ -134,6 +135,14 @@ export function withBounds(
     result.set(symbol, { max: positiveInteger(`symbols: ${symbol}.max`, bound.max) });
   }
   return result;
+}
+
+export function requireForward(forward: unknown): void {
+  if (typeof forward === "function") return;
+  throw new BitloomError("INVALID_MODEL", "a model needs a forward function", {
+    expected: "forward: (inputs, layers) => outputs",
+    received: describe(forward),
+  });
 }
 
 /** Declares the outputs of a traced forward and closes the graph. */
