@@ -397,4 +397,10 @@ describe("errors name the place and the reason", () => {
     await expect(parseKernel("export class A {}")).rejects.toThrow(/KERNEL_SYNTAX[\s\S]*test.ts:2:1/);
     await expect(parseKernel('import { x } from "lodash";')).rejects.toThrow(/lodash/);
   });
+
+  test("text that does not parse is refused where it breaks", async () => {
+    const error = await failing("x[n] = (1;");
+    expect(error.code).toBe("KERNEL_SYNTAX");
+    expect(error.location).toBe("/kernels/test.ts:3:10");
+  });
 });

@@ -91,6 +91,7 @@ function readModule(open: Reader, path: string): SourceModule {
 
 function scanModule(open: Reader, path: string, source: ts.SourceFile): SourceModule {
   const { ts } = open;
+  refuseParseErrors(source);
   const functions = new Map<string, ts.FunctionDeclaration>();
   const constants = new Map<string, ts.Expression>();
   const imports = new Map<string, Import>();
@@ -118,6 +119,19 @@ function scanModule(open: Reader, path: string, source: ts.SourceFile): SourceMo
     }
   }
   return module;
+}
+
+/** The parser recovers from errors, and its guesses must not become kernels. */
+function refuseParseErrors(source: ts.SourceFile): void {
+  const { parseDiagnostics } = source as { parseDiagnostics?: readonly ts.DiagnosticWithLocation[] };
+  const [first] = parseDiagnostics ?? [];
+  if (first === undefined) return;
+  const text = typeof first.messageText === "string" ? first.messageText : first.messageText.messageText;
+  const { line, character } = source.getLineAndCharacterOfPosition(first.start);
+  throw new BitloomError("KERNEL_SYNTAX", text, {
+    location: `${source.fileName}:${line + 1}:${character + 1}`,
+    hint: "This is not TypeScript yet; the compiler's own message is above.",
+  });
 }
 
 function scanImport(
