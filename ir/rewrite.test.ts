@@ -124,12 +124,17 @@ test("a value nobody reads any more reads nothing", () => {
   expect(uses).toBe(1);
 });
 
-test("10,000 nodes deep: no overflow, and time stays linear", () => {
-  const pass = definePass("abs", [swapNames("neg", "abs")]);
-  const start = performance.now();
+test("10,000 nodes deep: no overflow, and each node is asked about a few times", () => {
+  let asked = 0;
+  const pass = definePass("abs", [
+    rule(["neg", "abs"], (node) => {
+      asked++;
+      return node.op === "neg" ? remake(node, "abs", node.operands, {}).results : undefined;
+    }),
+  ]);
   const after = pass.run(chain(new Array(10_000).fill("neg")));
   expect(opsOf(after).every((op) => op === "abs")).toBe(true);
-  expect(performance.now() - start).toBeLessThan(2000);
+  expect(asked).toBe(30_000);
 });
 
 test("a rule that changes a type, loops, or feeds a value to itself is an error that names the pass", () => {

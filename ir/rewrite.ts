@@ -53,11 +53,6 @@ export function definePass(name: string, rules: readonly Rule[] | (() => readonl
   };
 }
 
-/** A pass that is a sequence of others, run in order. */
-export function sequence(name: string, passes: readonly Pass[]): Pass {
-  return { name, run: (graph) => passes.reduce((current, pass) => pass.run(current), graph) };
-}
-
 export interface RunPassesOptions {
   /** Run the verifier after every pass; an error names the pass that broke the graph. */
   readonly verify?: boolean;

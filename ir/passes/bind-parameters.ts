@@ -114,9 +114,8 @@ function bindNode(
   });
   if (node.op !== "bit_linear") return remake(node, node.op, bound, node.attributes).results;
   // The file decides how many scales there are.
-  const { attributes } = node as Node<"bit_linear">;
-  const weight_scale = bound[1]!.type.encoding?.scale ?? attributes.weight_scale;
-  return remake(node, "bit_linear", bound, { ...attributes, weight_scale }).results;
+  const weight_scale = bound[1]!.type.encoding?.scale ?? node.attributes.weight_scale;
+  return remake(node, "bit_linear", bound, { ...node.attributes, weight_scale }).results;
 }
 
 /** The operand a node reads in whatever form it is stored. */

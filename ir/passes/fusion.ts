@@ -33,7 +33,7 @@ export function asExpression(node: Node): Fused | undefined {
   if (!(elementwiseOps as readonly OpName[]).includes(node.op)) return undefined;
   if (node.results[0]!.type.dtype !== "f32") return undefined;
   const { operands } = node;
-  if (node.op === "elementwise") return { expr: (node as Node<"elementwise">).attributes.expr, operands };
+  if (node.op === "elementwise") return { expr: node.attributes.expr, operands };
   return { expr: apply(node.op as ScalarFunction, ...operands.map((_, i) => arg(i))), operands };
 }
 

@@ -38,7 +38,7 @@ const rowOperands: { readonly [Op in OpName]?: (node: Node) => readonly number[]
   embedding: () => [1],
   linear: (node) => allOperands(node).filter((i) => i !== 1),
   bit_linear: (node) =>
-    (node as Node<"bit_linear">).attributes.activation?.granularity === "tensor" ? [] : [0],
+    node.op === "bit_linear" && node.attributes.activation?.granularity === "tensor" ? [] : [0],
 };
 
 function allOperands(node: Node): readonly number[] {
@@ -61,13 +61,13 @@ const sink = rule("slice", (slice, context): Replacement => {
   const node = source.origin.node;
   switch (node.op) {
     case "reshape":
-      return throughReshape(cut, node as Node<"reshape">);
+      return throughReshape(cut, node);
     case "transpose":
-      return throughTranspose(cut, node as Node<"transpose">);
+      return throughTranspose(cut, node);
     case "slice":
-      return throughSlice(cut, node as Node<"slice">);
+      return throughSlice(cut, node);
     case "ternary_matmul":
-      return throughTernaryMatmul(cut, node as Node<"ternary_matmul">, context);
+      return throughTernaryMatmul(cut, node, context);
     default:
       return throughRowWise(cut, node);
   }

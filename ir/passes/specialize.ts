@@ -51,6 +51,5 @@ function specializeNode(
   values: ReadonlyMap<string, number>,
 ): readonly Value[] | undefined {
   if (node.op !== "reshape") return undefined;
-  const { dims } = (node as Node<"reshape">).attributes;
-  return remake(node, "reshape", operands, { dims: [...substituteDims(dims, values)] }).results;
+  return remake(node, "reshape", operands, { dims: substituteDims(node.attributes.dims, values) }).results;
 }
