@@ -7,7 +7,7 @@ import type { SafetensorsType } from "./safetensors-header.ts";
 import { encodeHeader } from "./safetensors-writer.ts";
 
 const latentFolder = new URL("../../test/goldens/bitnet-tiny-latent", import.meta.url).pathname;
-const packedFolder = new URL("../../examples/bitnet-tiny/checkpoint", import.meta.url).pathname;
+const packedFolder = new URL("../../examples/generate/bitnet-tiny", import.meta.url).pathname;
 
 let folder: string;
 beforeAll(async () => {
@@ -183,6 +183,20 @@ describe("quantization is decided by the configuration", () => {
     const { quantization, config } = await open();
     expect(quantization).toBe("none");
     expect((config.quantized as (module: string) => boolean)(`${layer}mlp.up_proj`)).toBe(false);
+  });
+  test("its linears are marked where their values are ternary", async () => {
+    const tensors = denseTensors();
+    const ordinary = floats([8, 8]);
+    new DataView(ordinary.data.buffer).setFloat32(60, 0.25, true);
+    tensors.set(q, ordinary);
+    const { source } = await open({}, tensors);
+    expect(source.info(q)?.form).toEqual({ kind: "dense", dtype: "f32" });
+    expect(source.info(`${layer}mlp.up_proj.weight`)?.form).toEqual({
+      kind: "dense",
+      dtype: "f32",
+      ternary: "row",
+    });
+    expect(source.info("model.embed_tokens.weight")?.form).toEqual({ kind: "dense", dtype: "f32" });
   });
   test("a BitNet family without quantization_config is latent, with either naming of the sub-norms", async () => {
     for (const [architecture, attention, feedForward] of [

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import { type Architecture, type CheckpointConfig, parseConfig, type Quantization } from "./config.ts";
+import { detectTernary } from "./detect-ternary.ts";
 import { type FamilyTensor, familyTensors, subNorms } from "./family-tensors.ts";
 import { nonFiniteWeight, widen } from "./float-bits.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
@@ -63,21 +64,14 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
     const tensors = familyTensors(family);
     const linears = new Set(tensors.filter(({ role }) => role === "linear").map(moduleOf));
     const isBitLinear = (module: string) => linears.has(module) && isConverted(module, config);
-    const infos = await describeTensors(tensors, isBitLinear, config.quantization, places, folder);
-    refuseUnknownTensors(places, infos, family.tiedHead);
+    const stored = await describeTensors(tensors, isBitLinear, config.quantization, places, folder);
+    refuseUnknownTensors(places, stored, family.tiedHead);
+    const source = sourceOf(places, stored, close);
+    const infos = config.quantization === "none" ? await markTernary(tensors, source) : stored;
     return {
       config: { ...family, name: basename(resolve(folder)), quantized: isBitLinear },
       quantization: config.quantization,
-      source: {
-        info: (path) => infos.get(path),
-        paths: () => infos.keys(),
-        async read(path, byteOffset, into) {
-          requireInfo(this, path);
-          const { file, tensor } = places.get(path)!;
-          await file.read(tensor, byteOffset, into);
-        },
-        close,
-      },
+      source: sourceOf(places, infos, close),
       tokenizerFiles: await existing(tokenizerFileNames.map((name) => join(folder, name))),
       chatTemplate: await readChatTemplate(folder),
     };
@@ -85,6 +79,38 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
     await close();
     throw error;
   }
+}
+
+function sourceOf(
+  places: ReadonlyMap<string, TensorPlace>,
+  infos: ReadonlyMap<string, ParameterInfo>,
+  close: () => Promise<void>,
+): ParameterSource {
+  return {
+    info: (path) => infos.get(path),
+    paths: () => infos.keys(),
+    async read(path, byteOffset, into) {
+      requireInfo(this, path);
+      const { file, tensor } = places.get(path)!;
+      await file.read(tensor, byteOffset, into);
+    },
+    close,
+  };
+}
+
+/** Models published "unpacked" are ternary times a few magnitudes: their linears can be packed exactly. */
+async function markTernary(
+  tensors: readonly FamilyTensor[],
+  source: ParameterSource,
+): Promise<ReadonlyMap<string, ParameterInfo>> {
+  const infos = new Map<string, ParameterInfo>();
+  for (const { path, role } of tensors) {
+    const info = source.info(path)!;
+    const ternary = role === "linear" ? await detectTernary(source, path) : undefined;
+    const marked = ternary !== undefined && info.form.kind === "dense";
+    infos.set(path, marked ? { ...info, form: { ...info.form, ternary } } : info);
+  }
+  return infos;
 }
 
 /** Opens model.safetensors, or every shard that model.safetensors.index.json names. */

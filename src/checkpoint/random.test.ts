@@ -35,6 +35,20 @@ describe("random parameters", () => {
     expect(await read("w", 0, 64, randomSource(parameters, 1))).toEqual(codes);
   });
 
+  test("fill every read, wherever a path starts in the pool", async () => {
+    const many = Array.from(
+      { length: 50 },
+      (_, i) => ({ path: `w${i}`, dims: [4, 64], kind: "ternary" }) as const,
+    );
+    const source = randomSource(many, 3);
+    for (const { path } of many) {
+      const codes = [...(await read(path, 0, 64, source))].flatMap((byte) =>
+        [0, 2, 4, 6].map((i) => (byte >> i) & 3),
+      );
+      expect(new Set(codes)).toEqual(new Set([0, 1, 2]));
+    }
+  });
+
   test("are codes 0, 1 and 2 about equally often", async () => {
     const counts = [0, 0, 0, 0];
     for (const byte of await read("w", 0, 256_000)) {

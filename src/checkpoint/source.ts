@@ -1,4 +1,5 @@
 import { BitloomError } from "../../errors/index.ts";
+import type { ScaleGranularity } from "../../ir/types.ts";
 
 /** Float types a stored weight may have. */
 export type FloatType = "f32" | "f16" | "bf16";
@@ -8,12 +9,13 @@ export const floatBytes: Readonly<Record<FloatType, number>> = { f32: 4, f16: 2,
 
 /**
  * How a parameter's bytes are to be read.
- * - `dense`: row-major little-endian floats.
+ * - `dense`: row-major little-endian floats. `ternary` says that each is exactly 0 or +-scale, with one scale
+ *   at this granularity, so that the weight can be packed without loss.
  * - `ternary-packed`: the uint8 [N/4, K] of transformers; bit pair i of byte (r, k) is code + 1 of weight
  *   (i * N/4 + r, k). `scale` is multiplicative (weight = code * scale): one number, or one a row.
  */
 export type ParameterForm =
-  | { readonly kind: "dense"; readonly dtype: FloatType }
+  | { readonly kind: "dense"; readonly dtype: FloatType; readonly ternary?: ScaleGranularity }
   | { readonly kind: "ternary-packed"; readonly scale: Float32Array; readonly layout: "hf" };
 
 export interface ParameterInfo {

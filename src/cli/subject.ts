@@ -8,9 +8,9 @@ import { type RandomParameter, randomCheckpoint, randomSource } from "../checkpo
 import { safetensorsSource } from "../checkpoint/safetensors-source.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
 import { checkpointModel } from "../compiler/checkpoint.ts";
-import type { AnyModel } from "../compiler/lower.ts";
+
 import type { ParameterDeclaration } from "../dsl/layer.ts";
-import { isModel } from "../dsl/model.ts";
+import { type AnyModel, isModel } from "../dsl/model.ts";
 import { importModule } from "./import-module.ts";
 
 export interface SubjectOptions {

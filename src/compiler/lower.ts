@@ -10,10 +10,7 @@ import {
 } from "../../ir/passes/pipelines.ts";
 import type { Pass } from "../../ir/rewrite.ts";
 import type { ParameterInfo, ParameterSource } from "../checkpoint/source.ts";
-import type { LanguageModel } from "../dsl/language-model.ts";
-import type { Model } from "../dsl/model.ts";
-
-export type AnyModel = Model | LanguageModel;
+import type { AnyModel } from "../dsl/model.ts";
 
 /** How the embedding and the output head are stored where they are not ternary. */
 export type HeadStorage = NonNullable<BindOptions["head"]>;
@@ -94,7 +91,9 @@ function trace(model: AnyModel, { context, chunk, batch }: BuildBounds): Graph {
 function stored(info: ParameterInfo | undefined): StoredParameter | undefined {
   if (info === undefined) return undefined;
   const { dims, form } = info;
-  return form.kind === "dense"
-    ? { dims, form }
-    : { dims, form: { kind: "ternary", scale: form.scale.length === 1 ? "tensor" : "row" } };
+  if (form.kind === "ternary-packed") {
+    return { dims, form: { kind: "ternary", scale: form.scale.length === 1 ? "tensor" : "row" } };
+  }
+  if (form.ternary !== undefined) return { dims, form: { kind: "ternary", scale: form.ternary } };
+  return { dims, form };
 }

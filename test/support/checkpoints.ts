@@ -6,7 +6,7 @@ const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.u
 /** Hugging Face folders made by PyTorch, with what PyTorch answered for them. */
 export const checkpoints = {
   "bitnet-tiny-packed": {
-    folder: path("../../examples/bitnet-tiny/checkpoint"),
+    folder: path("../../examples/generate/bitnet-tiny"),
     golden: path("../goldens/bitnet-tiny-packed/golden.json"),
   },
   "bitnet-tiny-latent": {

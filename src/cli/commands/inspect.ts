@@ -1,1 +1,179 @@
-export async function inspect(_s: unknown, _o: unknown) {}
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Plan } from "../../../codegen/schedule/plan.ts";
+import { formatPlan } from "../../../codegen/schedule/plan-summary.ts";
+import { schedule } from "../../../codegen/schedule/schedule.ts";
+import { formatExpr } from "../../../codegen/schedule/symbols.ts";
+import { renderKernelModule } from "../../../codegen/targets/wasm/functions.ts";
+import { BitloomError } from "../../../errors/index.ts";
+import { partitionParameters } from "../../../ir/passes/partition-parameters.ts";
+import { printGraph } from "../../../ir/text/print.ts";
+import type { Argument, Manifest } from "../../../runtime/manifest.ts";
+import { parseManifest } from "../../../runtime/parse-manifest.ts";
+import { type HeadStorage, lowerModel, type Stage, stages } from "../../compiler/lower.ts";
+import { weightStatistics } from "../../compiler/weight-statistics.ts";
+import { formatBytes, formatTable } from "../format.ts";
+import { openSubject, type SubjectOptions } from "../subject.ts";
+
+export interface InspectOptions extends SubjectOptions {
+  readonly after?: Stage;
+  readonly entry?: string;
+  readonly plan?: boolean;
+  readonly kernel?: string;
+  readonly head?: HeadStorage;
+  readonly context?: number;
+  readonly chunk?: number;
+  readonly batch?: number;
+  readonly verify?: boolean;
+}
+
+/** Prints what the compiler makes of a model, or what an artifact holds. */
+export async function inspect(path: string | undefined, options: InspectOptions): Promise<void> {
+  const isArtifact = path !== undefined && existsSync(join(path, "manifest.json"));
+  const text = isArtifact ? await inspectArtifact(path, options) : await inspectModel(path, options);
+  process.stdout.write(`${text.trimEnd()}\n`);
+}
+
+async function inspectModel(path: string | undefined, options: InspectOptions): Promise<string> {
+  const { after, entry, head, verify, context, chunk, batch } = options;
+  const { model, weights } = await openSubject(path, options);
+  try {
+    const lower = (stage?: Stage) =>
+      lowerModel(model, weights, {
+        bounds: { context, chunk, batch },
+        ...(head && { head }),
+        ...(verify && { verify }),
+        ...(stage && { after: stage }),
+      });
+    if (after !== undefined) {
+      const graphs = lower(after);
+      return printGraph(graphs[chooseEntry(graphs, entry)]!);
+    }
+    const graphs = lower();
+    const plan = await schedule(graphs, { target: "wasm", maxThreads: 1 });
+    if (options.kernel !== undefined) return kernelText(plan, options.kernel);
+    if (options.plan)
+      return formatPlan(entry === undefined ? plan : onlyEntry(plan, chooseEntry(graphs, entry)));
+    const counts = stages.map((stage) => [
+      stage,
+      ...Object.values(lower(stage)).map((graph) => `${partitionParameters(graph).runTime.length}`),
+    ]);
+    return `${model.name}
+${formatTable([["ops after", ...Object.keys(graphs)], ...counts])}
+
+${printGraph(graphs[chooseEntry(graphs, entry)]!)}
+--after <stage> prints an earlier graph, --entry <name> another entry, --plan the steps, --kernel <name> a kernel.`;
+  } finally {
+    await weights.close();
+  }
+}
+
+/** The asked-for entry, or the one a user cares for most: what runs for every token, or the only one. */
+function chooseEntry(entries: Readonly<Record<string, unknown>>, name?: string): string {
+  if (name === undefined) return "decode" in entries ? "decode" : "run";
+  if (Object.hasOwn(entries, name)) return name;
+  throw new BitloomError("INVALID_OPTION", `There is no entry "${name}"`, {
+    expected: Object.keys(entries).join(", "),
+  });
+}
+
+function onlyEntry(plan: Plan, name: string): Plan {
+  return { ...plan, entries: { [name]: plan.entries[name]! } };
+}
+
+function kernelText({ kernels }: Plan, name: string): string {
+  const kernel = kernels.find((candidate) => candidate.name === name);
+  if (kernel !== undefined) return renderKernelModule([kernel.baseline]);
+  throw unknownKernel(kernels, name);
+}
+
+function unknownKernel(kernels: readonly { readonly name: string }[], name: string): BitloomError {
+  return new BitloomError("INVALID_OPTION", `There is no kernel "${name}"`, {
+    expected: kernels.map((kernel) => kernel.name).join(", "),
+  });
+}
+
+async function inspectArtifact(folder: string, options: InspectOptions): Promise<string> {
+  if (options.after !== undefined) {
+    throw new BitloomError("INVALID_OPTION", "An artifact holds kernels and a plan, no graph", {
+      received: `--after ${options.after}`,
+      hint: "Inspect the model or the checkpoint instead.",
+    });
+  }
+  const manifest = parseManifest(await readFile(join(folder, "manifest.json"), "utf8"));
+  if (options.kernel !== undefined) {
+    const kernel = manifest.kernels.find(({ name }) => name === options.kernel);
+    if (kernel === undefined) throw unknownKernel(manifest.kernels, options.kernel);
+    return readFile(join(folder, kernel.source), "utf8");
+  }
+  if (options.plan) {
+    const names = options.entry === undefined ? Object.keys(manifest.entries) : [options.entry];
+    return names.map((name) => formatSteps(chooseEntry(manifest.entries, name), manifest)).join("\n");
+  }
+  return summarize(folder, manifest);
+}
+
+function formatSteps(name: string, { entries }: Manifest): string {
+  const { steps } = entries[name]!;
+  const rows = steps.map(({ label, kernel, range, arguments: values }) => [
+    label,
+    kernel,
+    `${formatExpr(range)} items`,
+    values.map(formatArgument).join(", "),
+  ]);
+  return `${name}: ${steps.length} steps\n${formatTable(rows)}\n`;
+}
+
+/** `weights + 4096`, `batch * seq` */
+function formatArgument(argument: Argument): string {
+  if (argument.kind === "buffer") return `${argument.region} + ${formatExpr(argument.offset)}`;
+  if (argument.kind === "i32") return formatExpr(argument.value);
+  return argument.kind === "f32" ? String(argument.value) : argument.kind;
+}
+
+async function summarize(folder: string, manifest: Manifest): Promise<string> {
+  const { ternary, zeros, weights, bytes } = await weightStatistics(folder, manifest);
+  const memory = manifest.targets.wasm?.memory;
+  const signature = (slots: Manifest["entries"][string]["inputs"]) =>
+    slots.map(({ name, dtype, dims }) => `${name} ${dtype}[${dims.join(", ")}]`).join(", ");
+  const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
+  return `${manifest.name}, made by ${manifest.generator}
+
+weights
+${formatTable([
+  ["count", weights.toLocaleString("en-US")],
+  [
+    "ternary",
+    `${ternary.toLocaleString("en-US")}, ${ternary === 0 ? "none" : percent(zeros / ternary)} of them zero`,
+  ],
+  ["bytes", `${formatBytes(bytes)}, ${((4 * weights) / bytes).toFixed(1)} times smaller than f32`],
+])}
+
+entries
+${formatTable(
+  Object.entries(manifest.entries).map(([name, { inputs, outputs, steps }]) => [
+    name,
+    `${steps.length} steps`,
+    `${signature(inputs)} → ${signature(outputs)}`,
+  ]),
+)}
+
+memory
+${formatTable([
+  ["weights", formatBytes(bytes)],
+  ["state", formatBytes(manifest.regions.state)],
+  ["temporaries", formatBytes(manifest.regions.arena)],
+  ["inputs and outputs", formatBytes(manifest.regions.io)],
+  ...(memory ? [["scratch a thread", formatBytes(memory.scratchBytes)]] : []),
+  ...(memory ? [["WebAssembly memory in all", formatBytes(memory.totalBytes)]] : []),
+])}
+
+kernels
+${formatTable(manifest.kernels.map(({ name, template }) => [name, template]))}
+
+files
+${formatTable(manifest.files.map((file) => [file.path, formatBytes(file.bytes)]))}
+
+--plan prints every step, --kernel <name> a kernel's source.`;
+}

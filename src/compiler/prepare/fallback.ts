@@ -1,8 +1,9 @@
 import { BitloomError } from "../../../errors/index.ts";
 import { producer, type Value } from "../../../ir/graph.ts";
+import { SCALE_FLOOR } from "../../../ir/index.ts";
 import { interpret } from "../../../ir/interpret.ts";
 import { type ConcreteType, encodedTensor, sizeOf, type Tensor, toFloat32 } from "../../../ir/tensor.ts";
-import { formatType } from "../../../ir/types.ts";
+import { formatType, scaleCount } from "../../../ir/types.ts";
 import { nonFiniteWeight } from "../../checkpoint/float-bits.ts";
 import {
   type ParameterInfo,
@@ -63,11 +64,28 @@ async function load(parameter: Value, path: string, source: ParameterSource): Pr
   const type = parameter.type as ConcreteType;
   if (info.form.kind === "ternary-packed") return unpack(type, bytes, info, info.form.scale);
   const data = info.form.dtype === "f32" ? new Float32Array(bytes.buffer) : new Uint16Array(bytes.buffer);
-  const tensor = { type, data };
-  const values = toFloat32(tensor);
+  const values = toFloat32({ type: { dtype: info.form.dtype, dims: info.dims }, data });
   const bad = values.findIndex((value) => !Number.isFinite(value));
   if (bad >= 0) throw nonFiniteWeight(path, bad, info.dims, values[bad]!);
-  return tensor;
+  return type.encoding === undefined ? { type, data } : codesOf(type, values);
+}
+
+/** Weights that are already 0 or +-scale, as codes and scales. */
+function codesOf(type: ConcreteType, values: Float32Array): Tensor {
+  const [n, k] = type.dims as [number, number];
+  const granularity = type.encoding!.scale;
+  const group = typeof granularity === "object" ? granularity.group : k;
+  const groups = Math.ceil(k / group);
+  const scales = new Float32Array(scaleCount(granularity, n, k));
+  for (const [i, value] of values.entries()) {
+    const at = Math.floor(i / k) * groups + Math.floor((i % k) / group);
+    scales[at] = Math.max(scales[at]!, Math.abs(value));
+  }
+  return encodedTensor(
+    type,
+    Int8Array.from(values, Math.sign),
+    scales.map((scale) => scale || SCALE_FLOOR),
+  );
 }
 
 function unpack(type: ConcreteType, bytes: Uint8Array, { dims }: ParameterInfo, scale: Float32Array): Tensor {

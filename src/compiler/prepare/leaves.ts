@@ -15,23 +15,28 @@ export interface DenseParameter {
 }
 
 /** Output rows of a ternary weight that come from one parameter. */
-export type TernaryPart =
-  | {
-      readonly kind: "packed";
-      readonly path: string;
-      readonly n: number;
-      readonly k: number;
-      readonly scale: Float32Array;
-    }
-  | {
-      readonly kind: "latent";
-      readonly parameter: DenseParameter;
-      readonly n: number;
-      readonly k: number;
-      readonly granularity: ScaleGranularity;
-      /** Absmean of the weights when absent. */
-      readonly scale?: Float32Array;
-    };
+export type TernaryPart = PackedPart | LatentPart;
+
+/** Rows whose codes the file holds. */
+export interface PackedPart {
+  readonly kind: "packed";
+  readonly path: string;
+  readonly n: number;
+  readonly k: number;
+  /** One for all rows, or one a row. */
+  readonly scale: Float32Array;
+}
+
+/** Rows of floats to be rounded to codes. */
+export interface LatentPart {
+  readonly kind: "latent";
+  readonly parameter: DenseParameter;
+  readonly n: number;
+  readonly k: number;
+  readonly granularity: ScaleGranularity;
+  /** The mean of magnitudes; the magnitude of weights that are ternary already; or given, row-major. */
+  readonly scale: "absmean" | "magnitude" | Float32Array;
+}
 
 /**
  * The parameter whose elements, converted once to the value's dtype, are the value's elements: a parameter,
@@ -64,7 +69,7 @@ export function ternaryParts(value: Value, source: ParameterSource): readonly Te
   if (node?.op === "absmean_quantize") {
     const parameter = exactParameter(node.operands[0]!, source);
     if (parameter === undefined) return undefined;
-    return [{ kind: "latent", parameter, n, k, granularity: node.attributes.scale }];
+    return [{ kind: "latent", parameter, n, k, granularity: node.attributes.scale, scale: "absmean" }];
   }
   return node?.op === "concat"
     ? joined(node.operands, (operand) => ternaryParts(operand, source))
@@ -98,9 +103,12 @@ function storedFloats(value: Value, path: string, source: ParameterSource): Dens
 
 function storedTernary(value: Value, path: string, source: ParameterSource): TernaryPart {
   const { dims, form } = checkedInfo(value, path, source);
-  if (form.kind !== "ternary-packed") throw storedOtherwise(value, path, form.dtype);
   const [n, k] = dims as [number, number];
-  return { kind: "packed", path, n, k, scale: form.scale };
+  if (form.kind === "ternary-packed") return { kind: "packed", path, n, k, scale: form.scale };
+  const granularity = form.ternary;
+  if (granularity === undefined) throw storedOtherwise(value, path, form.dtype);
+  const parameter = { path, dims, dtype: form.dtype };
+  return { kind: "latent", parameter, n, k, granularity, scale: "magnitude" };
 }
 
 function checkedInfo(value: Value, path: string, source: ParameterSource) {

@@ -18,14 +18,21 @@ export async function readAhead<Piece>(
   use: (piece: Piece, buffer: 0 | 1) => void | Promise<void>,
 ): Promise<void> {
   const iterator = pieces[Symbol.iterator]();
+  const start = (next: IteratorResult<Piece>, buffer: 0 | 1) => {
+    if (next.done) return undefined;
+    const reading = read(next.value, buffer);
+    // It may fail while the piece before it is in use; whoever awaits it hears of that then.
+    reading.catch(() => {});
+    return reading;
+  };
   let buffer: 0 | 1 = 0;
   let current = iterator.next();
-  let reading = current.done ? undefined : read(current.value, buffer);
+  let reading = start(current, buffer);
   while (!current.done) {
     await reading;
     const next = iterator.next();
     const other: 0 | 1 = buffer === 0 ? 1 : 0;
-    reading = next.done ? undefined : read(next.value, other);
+    reading = start(next, other);
     try {
       await use(current.value, buffer);
     } catch (error) {

@@ -197,7 +197,7 @@ describe("ternary weights", () => {
       const group = scale === "row" ? k : scale.group;
       const values = numbers(n * k, seed).map((x, i) => {
         const column = i % k;
-        const magnitude = 2 ** -(Math.floor(column / group) % 5) * (1 + Math.floor(i / k) / 64);
+        const magnitude = 2 ** -(Math.floor(column / group) % 5) * (1 + (Math.floor(i / k) % 64) / 64);
         return (Math.abs(x) < 0.7 ? 0 : Math.sign(x)) * magnitude;
       });
       const form = { kind: "dense", dtype, ternary: scale } as const;
@@ -464,7 +464,7 @@ describe("goldens", () => {
       new URL("../../../test/goldens/bitnet-tiny-latent", import.meta.url).pathname,
     );
     const packed = await openCheckpoint(
-      new URL("../../../examples/bitnet-tiny/checkpoint", import.meta.url).pathname,
+      new URL("../../../examples/generate/bitnet-tiny", import.meta.url).pathname,
     );
     let compared = 0;
     for (const path of packed.source.paths()) {

@@ -1,8 +1,8 @@
 import { SCALE_FLOOR } from "../../../ir/index.ts";
-import { type ScaleGranularity, scaleCount } from "../../../ir/types.ts";
+import { scaleCount } from "../../../ir/types.ts";
 import { floatBytes, type ParameterSource } from "../../checkpoint/source.ts";
 import { invalidCodeIn, nonFiniteIn } from "./invalid-weights.ts";
-import type { DenseParameter, TernaryPart } from "./leaves.ts";
+import type { DenseParameter, LatentPart, PackedPart, TernaryPart } from "./leaves.ts";
 import { PIECE_BYTES, ranges, readAhead } from "./pieces.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -40,11 +40,12 @@ export class TernaryPacker {
 
   /** The scales of a part, row-major: one, one a row, or one for each group of each row. */
   async scales(part: TernaryPart): Promise<Float32Array> {
-    if (part.kind === "packed" || part.scale !== undefined) return part.scale!;
-    const key = `${JSON.stringify(part.granularity)} ${part.parameter.path}`;
+    if (part.kind === "packed") return part.scale;
+    if (typeof part.scale !== "string") return part.scale;
+    const key = `${part.scale} ${JSON.stringify(part.granularity)} ${part.parameter.path}`;
     const known = this.#scales.get(key);
     if (known !== undefined) return known;
-    const scales = await this.#absmean(part.parameter, part.n, part.k, part.granularity);
+    const scales = await this.#computeScales(part, part.scale);
     const [oldest] = this.#scales.keys();
     if (this.#scales.size >= REMEMBERED_SCALES && oldest !== undefined) this.#scales.delete(oldest);
     this.#scales.set(key, scales);
@@ -73,7 +74,6 @@ export class TernaryPacker {
       16,
     );
     const buffers = [even, odd] as const;
-    let loaded: TernaryPart | undefined;
     const pad = () => this.#workspace.bytes(codes, chunkRows * rowBytes).fill(PADDING_BYTE);
     pad();
     await readAhead(
@@ -83,22 +83,9 @@ export class TernaryPacker {
         const { part } = run;
         if (part.kind === "packed") this.#repack(run, part, buffers[buffer], codes, flag);
         else {
-          if (loaded !== part) this.#workspace.f32(alphas, mostScales).set(scales.get(part)!);
-          loaded = part;
+          if (run.row === 0) this.#workspace.f32(alphas, mostScales).set(scales.get(part)!);
           const weights = this.#widened(part.parameter, buffers[buffer], wide, run.rows * k);
-          const { granularity } = part;
-          const stride = granularity === "tensor" ? 0 : scaleCount(granularity, 1, k);
-          this.#workspace.kernels.packTernary(
-            weights,
-            alphas + run.row * stride * 4,
-            codes,
-            k,
-            groupSize,
-            stride,
-            run.target,
-            0,
-            run.rows,
-          );
+          this.#pack(run, part, weights, alphas, codes, groupSize);
         }
         if (run.completes !== undefined) {
           await write(this.#workspace.bytes(codes, run.completes * rowBytes));
@@ -118,13 +105,20 @@ export class TernaryPacker {
     return this.#source.read(part.path, packedRow * part.k, this.#workspace.bytes(buffer, rows * part.k));
   }
 
-  #repack(
-    run: Run,
-    part: Extract<TernaryPart, { kind: "packed" }>,
-    packed: number,
+  #pack(
+    { row, rows, target }: Run,
+    { k, granularity }: LatentPart,
+    weights: number,
+    alphas: number,
     codes: number,
-    flag: number,
+    groupSize: number,
   ): void {
+    const stride = granularity === "tensor" ? 0 : scaleCount(granularity, 1, k);
+    const first = alphas + row * stride * 4;
+    this.#workspace.kernels.packTernary(weights, first, codes, k, groupSize, stride, target, 0, rows);
+  }
+
+  #repack(run: Run, part: PackedPart, packed: number, codes: number, flag: number): void {
     const shift = 2 * Math.floor(run.row / (part.n / 4));
     const invalid = this.#workspace.i32(flag, 1);
     invalid[0] = 0;
@@ -134,18 +128,16 @@ export class TernaryPacker {
     throw invalidCodeIn(piece, part.path, part.k, shift, run.row);
   }
 
-  /** alpha = max(RN32(sum |W| / count), 1e-5), the sum in f64. */
-  async #absmean(
-    parameter: DenseParameter,
-    n: number,
-    k: number,
-    granularity: ScaleGranularity,
+  /** One pass over a parameter for its scales. */
+  async #computeScales(
+    { parameter, n, k, granularity }: LatentPart,
+    scale: "absmean" | "magnitude",
   ): Promise<Float32Array> {
     const groupSize = typeof granularity === "object" ? granularity.group : k;
     const groups = Math.ceil(k / groupSize);
     const pieceRows = rowsOfPiece(n, k, floatBytes[parameter.dtype]);
     const rowBytes = k * floatBytes[parameter.dtype];
-    const [even, odd, wide, sums] = this.#workspace.reserve(
+    const [even, odd, wide, results] = this.#workspace.reserve(
       pieceRows * rowBytes,
       pieceRows * rowBytes,
       pieceRows * k * 4,
@@ -156,28 +148,46 @@ export class TernaryPacker {
     let total = 0;
     await readAhead(
       ranges(n, pieceRows),
-      ({ first: row, count: rows }, buffer) =>
-        this.#source.read(
-          parameter.path,
-          row * rowBytes,
-          this.#workspace.bytes(buffers[buffer], rows * rowBytes),
-        ),
-      ({ first: row, count: rows }, buffer) => {
-        const weights = this.#widened(parameter, buffers[buffer], wide, rows * k);
-        this.#workspace.kernels.absmeanSums(weights, sums, k, groupSize, 0, rows);
-        for (const [i, sum] of this.#workspace.f64(sums, rows * groups).entries()) {
-          if (!Number.isFinite(sum)) {
-            throw nonFiniteIn(this.#workspace.bytes(buffers[buffer], rows * rowBytes), parameter, row * k);
+      ({ first, count }, buffer) => {
+        const into = this.#workspace.bytes(buffers[buffer], count * rowBytes);
+        return this.#source.read(parameter.path, first * rowBytes, into);
+      },
+      ({ first, count }, buffer) => {
+        const weights = this.#widened(parameter, buffers[buffer], wide, count * k);
+        const values = this.#ofGroups(scale, weights, results, k, groupSize, count);
+        for (let i = 0; i < values.length; i++) {
+          const value = values[i]!;
+          if (!Number.isFinite(value)) {
+            throw nonFiniteIn(this.#workspace.bytes(buffers[buffer], count * rowBytes), parameter, first * k);
           }
-          total += sum;
-          if (granularity === "tensor") continue;
-          const length = Math.min(groupSize, k - (i % groups) * groupSize);
-          scales[row * groups + i] = Math.max(Math.fround(sum / length), SCALE_FLOOR);
+          if (granularity === "tensor") total += value;
+          else {
+            const length = Math.min(groupSize, k - (i % groups) * groupSize);
+            scales[first * groups + i] = scale === "absmean" ? absmean(value, length) : value || SCALE_FLOOR;
+          }
         }
       },
     );
-    if (granularity === "tensor") scales[0] = Math.max(Math.fround(total / (n * k)), SCALE_FLOOR);
+    if (granularity === "tensor") scales[0] = absmean(total, n * k);
     return scales;
+  }
+
+  /** The sum of magnitudes, or the largest, of each group of each row; not finite where a weight is not. */
+  #ofGroups(
+    scale: "absmean" | "magnitude",
+    weights: number,
+    results: number,
+    k: number,
+    groupSize: number,
+    rows: number,
+  ): Float64Array | Float32Array {
+    const count = rows * Math.ceil(k / groupSize);
+    if (scale === "absmean") {
+      this.#workspace.kernels.absmeanSums(weights, results, k, groupSize, 0, rows);
+      return this.#workspace.f64(results, count);
+    }
+    this.#workspace.kernels.groupMagnitudes(weights, results, k, groupSize, 0, rows);
+    return this.#workspace.f32(results, count);
   }
 
   /** The address of `count` stored floats as f32. */
@@ -186,6 +196,11 @@ export class TernaryPacker {
     this.#workspace.widen(dtype, stored, wide, count);
     return wide;
   }
+}
+
+/** alpha = max(RN32(sum |W| / count), 1e-5). */
+function absmean(sum: number, count: number): number {
+  return Math.max(Math.fround(sum / count), SCALE_FLOOR);
 }
 
 /** Scales of stacked parts as the kernels read them: [groups][rows rounded up to 4], the rest zero. */

@@ -9,6 +9,14 @@ import type { FloatType } from "../../checkpoint/source.ts";
 /** The build-time kernels; buffers are byte addresses. See templates/cpu for what each computes. */
 export interface PrepareKernels {
   absmeanSums(weights: number, sums: number, k: number, groupSize: number, begin: number, end: number): void;
+  groupMagnitudes(
+    weights: number,
+    magnitudes: number,
+    k: number,
+    groupSize: number,
+    begin: number,
+    end: number,
+  ): void;
   packTernary(
     weights: number,
     alphas: number,
@@ -48,6 +56,7 @@ interface Source {
 
 const sources: Readonly<Record<keyof PrepareKernels, Source>> = {
   absmeanSums: { file: "absmean", function: "absmeanSums" },
+  groupMagnitudes: { file: "group-magnitudes", function: "groupMagnitudes" },
   packTernary: { file: "pack-ternary", function: "packTernary" },
   repackTernary: { file: "repack-ternary", function: "repackTernary" },
   quantizeInt8: { file: "quantize-int8", function: "quantizeInt8" },

@@ -10,7 +10,7 @@ const prompt = process.argv[2] ?? "This module provides";
 const folder = await mkdtemp(join(tmpdir(), "bitloom-demo-"));
 const artifact = join(folder, "bitnet-tiny");
 
-const checkpoint = await openCheckpoint(fileURLToPath(new URL("./checkpoint", import.meta.url)));
+const checkpoint = await openCheckpoint(fileURLToPath(new URL("./bitnet-tiny", import.meta.url)));
 const report = await compileCheckpoint(checkpoint, { out: artifact });
 await checkpoint.source.close();
 
