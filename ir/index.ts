@@ -51,6 +51,38 @@ export {
   type TypeRule,
 } from "./ops/index.ts";
 export {
+  type BindOptions,
+  bindParameters,
+  type StoredParameter,
+} from "./passes/bind-parameters.ts";
+export { lastPosition } from "./passes/last-position.ts";
+export { isBuildTime, type Partition, partitionParameters } from "./passes/partition-parameters.ts";
+export {
+  decodeGraph,
+  forwardPipeline,
+  type PipelineOptions,
+  prefillGraph,
+  runForwardPipeline,
+  type Stage,
+  type StageName,
+} from "./passes/pipelines.ts";
+export { specialize } from "./passes/specialize.ts";
+export {
+  definePass,
+  derive,
+  type Pass,
+  producedBy,
+  type Replacement,
+  type RewriteContext,
+  type Rule,
+  type RunPassesOptions,
+  rebuild,
+  remake,
+  rewrite,
+  rule,
+  runPasses,
+} from "./rewrite.ts";
+export {
   acc,
   apply,
   arg,
