@@ -42,9 +42,14 @@ const failure = async (promise: Promise<unknown>): Promise<BitloomError> => {
   return error as BitloomError;
 };
 
-const collectGarbage = (): void => {
+/** Twice, with a pause: what backs array buffers is freed behind the collector's back. */
+const collectGarbage = async (): Promise<void> => {
   setFlagsFromString("--expose-gc");
-  runInNewContext("gc")();
+  const collect = runInNewContext("gc") as () => void;
+  for (let i = 0; i < 2; i++) {
+    collect();
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 };
 
 const one = { threads: 1 } as const;
@@ -315,14 +320,14 @@ describe("aborting", () => {
 
 describe("memory", () => {
   it("stays bounded while weights stream", async () => {
-    const bytes = 64 * 1024 * 1024;
+    const bytes = 40 * 1024 * 1024;
     const artifact = await fakeArtifact({ weightsBytes: bytes });
     const folder = await mkdtemp(join(tmpdir(), "bitloom-load-"));
     try {
       await writeArtifact(artifact.files, folder);
       artifact.files.clear();
       // Node does not count WebAssembly memory here: this is what loading takes beside the device.
-      collectGarbage();
+      await collectGarbage();
       const before = process.memoryUsage().arrayBuffers;
       let peak = 0;
       const onProgress = () => {
@@ -330,7 +335,8 @@ describe("memory", () => {
       };
       const model = await track(load(folder, { ...one, onProgress }));
       expect(await checksumOf(model)).toBe(artifact.checksum);
-      expect(peak).toBeGreaterThan(2 * CHUNK_BYTES);
+      // The measure sees at least a chunk's buffer.
+      expect(peak).toBeGreaterThan(CHUNK_BYTES);
       // Two chunks, a copy of one while it is hashed, and the read buffer.
       expect(peak).toBeLessThan(4 * CHUNK_BYTES);
     } finally {
