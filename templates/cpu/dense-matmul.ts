@@ -10,7 +10,7 @@ import {
   unroll,
   v128,
 } from "bitloom/kernel";
-import { type DenseWeight, decode1, decode8 } from "./decode.ts";
+import { type DenseWeight, decode1, decode8, prepareDecode } from "./decode.ts";
 import { highHalves, lowHalves, sumF32x4 } from "./lanes.ts";
 import { type OutputOptions, storeColumns } from "./store-columns.ts";
 
@@ -47,6 +47,8 @@ export function denseMatmul(
   end: i32,
 ): void {
   const zero = f32x4.splat(0);
+  const constants = registers(4, zero);
+  prepareDecode(options.weight, constants);
   const whole = k & -8;
 
   const finish = (total: v128, row: i32, column: i32): void => {
@@ -77,7 +79,7 @@ export function denseMatmul(
           const x0 = v128.load(x, xRow + i);
           const x1 = v128.load(x, xRow + i + 4);
           for (const c of unroll(4)) {
-            decode8(options.weight, weights, at[c]! + i, w);
+            decode8(options.weight, constants, weights, at[c]! + i, w);
             acc[2 * c] = f32x4.add(acc[2 * c]!, f32x4.mul(x0, w[0]!));
             acc[2 * c + 1] = f32x4.add(acc[2 * c + 1]!, f32x4.mul(x1, w[1]!));
           }
@@ -85,7 +87,10 @@ export function denseMatmul(
         for (let i = whole; i < k; i++) {
           const xi = v128.load32Zero(x, xRow + i);
           for (const c of unroll(4)) {
-            acc[2 * c] = f32x4.add(acc[2 * c]!, f32x4.mul(xi, decode1(options.weight, weights, at[c]! + i)));
+            acc[2 * c] = f32x4.add(
+              acc[2 * c]!,
+              f32x4.mul(xi, decode1(options.weight, constants, weights, at[c]! + i)),
+            );
           }
         }
         for (const c of unroll(4)) acc[2 * c] = f32x4.add(acc[2 * c]!, acc[2 * c + 1]!);
@@ -102,8 +107,8 @@ export function denseMatmul(
           const w0 = registers(2, zero);
           const w1 = registers(2, zero);
           for (let i: i32 = 0; i < whole; i += 8) {
-            decode8(options.weight, weights, at[2 * half]! + i, w0);
-            decode8(options.weight, weights, at[2 * half + 1]! + i, w1);
+            decode8(options.weight, constants, weights, at[2 * half]! + i, w0);
+            decode8(options.weight, constants, weights, at[2 * half + 1]! + i, w1);
             for (const r of unroll(4)) {
               for (const u of unroll(2)) {
                 const xi = v128.load(x, xRow[r]! + i + 4 * u);
@@ -113,8 +118,8 @@ export function denseMatmul(
             }
           }
           for (let i = whole; i < k; i++) {
-            w0[0] = decode1(options.weight, weights, at[2 * half]! + i);
-            w1[0] = decode1(options.weight, weights, at[2 * half + 1]! + i);
+            w0[0] = decode1(options.weight, constants, weights, at[2 * half]! + i);
+            w1[0] = decode1(options.weight, constants, weights, at[2 * half + 1]! + i);
             for (const r of unroll(4)) {
               const xi = v128.load32Zero(x, xRow[r]! + i);
               acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(xi, w0[0]!));

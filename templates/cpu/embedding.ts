@@ -12,7 +12,14 @@ import {
   unroll,
   v128,
 } from "bitloom/kernel";
-import { type DenseWeight, decode1, decode8, decodeTernary1, decodeTernary16 } from "./decode.ts";
+import {
+  type DenseWeight,
+  decode1,
+  decode8,
+  decodeTernary1,
+  decodeTernary16,
+  prepareDecode,
+} from "./decode.ts";
 
 /** What a specialization of {@link embedding} fixes. */
 export interface EmbeddingOptions {
@@ -45,6 +52,9 @@ export function embedding(
   begin: i32,
   end: i32,
 ): void {
+  const constants = registers(4, f32x4.splat(0));
+  prepareDecode(options.weight, constants);
+
   const dense = (id: i32, to: i32): void => {
     if (options.weight === "ternary") return;
     const kind = options.weight;
@@ -53,14 +63,14 @@ export function embedding(
     const w = registers(2, f32x4.splat(0));
     const whole = width & -8;
     for (let i: i32 = 0; i < whole; i += 8) {
-      decode8(kind, weights, id * width + i, w);
+      decode8(kind, constants, weights, id * width + i, w);
       for (const u of unroll(2)) {
         if (kind === "int8") w[u] = f32x4.mul(w[u]!, f32x4.splat(scale));
         v128.store(out, to + i + 4 * u, w[u]!);
       }
     }
     for (let i = whole; i < width; i++) {
-      const value = f32x4.extractLane(decode1(kind, weights, id * width + i), 0);
+      const value = f32x4.extractLane(decode1(kind, constants, weights, id * width + i), 0);
       if (kind === "int8") out[to + i] = value * scale;
       else out[to + i] = value;
     }
