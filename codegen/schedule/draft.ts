@@ -1,7 +1,7 @@
 import type { DType } from "../../ir/types.ts";
 import type { Region, SymbolExpr } from "../../runtime/manifest.ts";
 import type { KernelFunction, StorageType } from "../kernel/ir.ts";
-import { product } from "./symbols.ts";
+import { elementCount, product } from "./symbols.ts";
 import type { View } from "./view.ts";
 
 /**
@@ -25,7 +25,13 @@ export interface Storage {
 export type Place = View<Storage>;
 
 export type DraftArgument =
-  | { readonly kind: "buffer"; readonly storage: Storage; readonly offset: SymbolExpr }
+  | {
+      readonly kind: "buffer";
+      readonly storage: Storage;
+      readonly offset: SymbolExpr;
+      /** How much of it the step touches. */
+      readonly bytes: SymbolExpr;
+    }
   | { readonly kind: "i32"; readonly value: SymbolExpr }
   | { readonly kind: "f32"; readonly value: number }
   | { readonly kind: "scratch" };
@@ -77,10 +83,13 @@ export function storageType(dtype: DType): StorageType {
 
 /** A kernel argument that points at a place's first element. */
 export function bufferArgument(place: Place): DraftArgument {
+  // Axes with stride 0 repeat the same elements.
+  const distinct = place.dims.filter((_, axis) => place.strides[axis] !== 0);
   return {
     kind: "buffer",
     storage: place.buffer,
     offset: product(place.offset, elementBytes(place.dtype)),
+    bytes: product(elementCount(distinct), elementBytes(place.dtype)),
   };
 }
 

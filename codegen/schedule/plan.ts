@@ -56,6 +56,27 @@ export interface RegionSizes {
   readonly scratch: number;
 }
 
+/** Bytes a step moves with every symbol at its maximum, each buffer counted once; 0 if it does not run then. */
+export interface StepTraffic {
+  /** Read from the weights region. */
+  readonly weights: number;
+  /** Read from elsewhere. */
+  readonly read: number;
+  readonly written: number;
+}
+
+/** An entry as `bitloom inspect` shows it, beside its steps. */
+export interface EntrySummary {
+  /** One for each step. */
+  readonly traffic: readonly StepTraffic[];
+  readonly arena: {
+    readonly buffers: number;
+    /** What the buffers would take without sharing memory. */
+    readonly unsharedBytes: number;
+    readonly bytes: number;
+  };
+}
+
 /** Everything a target needs to render kernels and a driver, and a packer to lay out weights. */
 export interface Plan {
   readonly entries: Readonly<Record<string, Entry>>;
@@ -64,4 +85,5 @@ export interface Plan {
   readonly weights: readonly WeightBuffer[];
   readonly states: readonly PlannedState[];
   readonly maxThreads: number;
+  readonly summaries: Readonly<Record<string, EntrySummary>>;
 }

@@ -5,15 +5,17 @@
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Entry, Step } from "../../runtime/manifest.ts";
+import { placeArena } from "./arena.ts";
+import { formatBytes } from "./bytes.ts";
 import { cpuTarget } from "./cpu/target.ts";
-import type { DraftArgument, DraftStep, Storage } from "./draft.ts";
+import type { DraftArgument, DraftStep } from "./draft.ts";
 import { type DraftEntry, draftEntry, type Shared, StateRegion } from "./entry.ts";
 import { KernelLibrary, type Templates } from "./library.ts";
-import { planArena } from "./memory.ts";
 import type { Plan, RegionSizes } from "./plan.ts";
 import type { RuleTable } from "./rules.ts";
 import type { MathHelpers } from "./scalar-code.ts";
-import { sum, upperBound } from "./symbols.ts";
+import { sum } from "./symbols.ts";
+import { summarize } from "./traffic.ts";
 import { WeightRegion } from "./weights.ts";
 
 /** What the schedule needs to know of a target class. */
@@ -57,6 +59,10 @@ export async function schedule(
   const order = names.toSorted((a, b) => Number(b === "decode") - Number(a === "decode"));
   const drafts = new Map(order.map((name) => [name, draftEntry(graphs[name]!, shared)]));
   const placed = new Map([...drafts].map(([name, draft]) => [name, placeArena(draft)]));
+  const summaries = names.map((name) => [
+    name,
+    summarize(drafts.get(name)!, placed.get(name)!, shared.library),
+  ]);
   const most = (size: (draft: DraftEntry) => number) => Math.max(0, ...[...drafts.values()].map(size));
   const regions: RegionSizes = {
     io: most((draft) => draft.ioBytes),
@@ -72,42 +78,15 @@ export async function schedule(
     weights: shared.weights.buffers,
     states: shared.states.states,
     maxThreads: options.maxThreads,
+    summaries: Object.fromEntries(summaries),
   };
-  checkMemory(plan, options, largestOf([...placed.values()].flatMap(({ largest }) => largest ?? [])));
+  checkMemory(plan, options, largestOf([...placed.values()].flatMap(({ buffers }) => buffers)));
   return plan;
-}
-
-interface PlacedArena {
-  readonly bytes: number;
-  readonly largest: NamedBytes | undefined;
 }
 
 interface NamedBytes {
   readonly name: string;
   readonly bytes: number;
-}
-
-/** Gives an entry's temporaries their addresses, from the steps that touch them. */
-function placeArena(draft: DraftEntry): PlacedArena {
-  const lives = new Map<Storage, { bytes: number; first: number; last: number }>();
-  draft.steps.forEach((step, index) => {
-    for (const argument of step.arguments) {
-      if (argument.kind !== "buffer" || argument.storage.region !== "arena") continue;
-      const life = lives.get(argument.storage);
-      if (life !== undefined) life.last = index;
-      else {
-        const bytes = upperBound(argument.storage.bytes, draft.graph.symbols);
-        lives.set(argument.storage, { bytes, first: index, last: index });
-      }
-    }
-  });
-  const storages = [...lives.keys()];
-  const { offsets, bytes } = planArena([...lives.values()]);
-  storages.forEach((storage, i) => {
-    storage.offset = offsets[i];
-  });
-  const sizes = storages.map((storage) => ({ name: storage.name, bytes: lives.get(storage)!.bytes }));
-  return { bytes, largest: largestOf(sizes) };
 }
 
 function largestOf(sizes: readonly NamedBytes[]): NamedBytes | undefined {
@@ -162,11 +141,4 @@ function checkMemory(plan: Plan, options: ScheduleOptions, temporary: NamedBytes
     expected: `at most ${formatBytes(ADDRESS_SPACE)} in all`,
     received: `${formatBytes(total)}: ${received.join("; ")}`,
   });
-}
-
-/** `1.5 GiB`, `12.0 MiB`, `640 bytes` */
-export function formatBytes(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB"];
-  const unit = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
-  return unit === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** unit).toFixed(1)} ${units[unit]}`;
 }

@@ -1,7 +1,7 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
-import { bufferArgument, i32Argument } from "../draft.ts";
+import { bufferArgument, type DraftArgument, i32Argument } from "../draft.ts";
 import type { RuleContext } from "../rules.ts";
-import { elementCount } from "../symbols.ts";
+import { elementCount, product } from "../symbols.ts";
 import { denseWeight, weightArgument } from "./matmul.ts";
 
 export function embeddingRule(node: NodeOf<"embedding">, context: RuleContext): void {
@@ -18,14 +18,21 @@ export function embeddingRule(node: NodeOf<"embedding">, context: RuleContext): 
       }
     : denseWeight(w, context);
   const grouped = group !== undefined;
+  const rows = elementCount(context.dims(ids));
+  /** A lookup touches its own rows of the table only. */
+  const lookup = (argument: DraftArgument): DraftArgument => {
+    if (argument.kind !== "buffer") return argument;
+    const rowBytes = Math.ceil(context.upperBound(argument.bytes) / vocabulary);
+    return { ...argument, bytes: product(rows, rowBytes) };
+  };
   context.call(
     {
       template: "embedding",
       name: `embedding_${table.weight}${grouped ? "_grouped" : ""}`,
       options: { weight: table.weight, grouped },
       arguments: {
-        weights: table.weights,
-        scales: table.scales,
+        weights: lookup(table.weights),
+        scales: lookup(table.scales),
         ids: bufferArgument(context.contiguous(ids)),
         out: bufferArgument(context.allocate(node.results[0]!)),
         vocab: i32Argument(vocabulary),
@@ -33,6 +40,6 @@ export function embeddingRule(node: NodeOf<"embedding">, context: RuleContext): 
         groupSize: i32Argument(group ?? width),
       },
     },
-    elementCount(context.dims(ids)),
+    rows,
   );
 }

@@ -227,7 +227,8 @@ export function weightArgument(
   w: Value,
   layout: "ternary-codes" | "ternary-scales" | "int8-codes" | "int8-scales",
 ): DraftArgument {
-  return { kind: "buffer", storage: context.weight(w, layout), offset: 0 };
+  const storage = context.weight(w, layout);
+  return { kind: "buffer", storage, offset: 0, bytes: storage.bytes };
 }
 
 /** An operand as evenly spaced rows of neighbouring elements; copied where it is not. */

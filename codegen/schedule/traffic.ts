@@ -1,0 +1,61 @@
+import type { Access } from "../kernel/ir.ts";
+import type { PlacedArena } from "./arena.ts";
+import type { DraftStep, Storage } from "./draft.ts";
+import type { DraftEntry } from "./entry.ts";
+import type { KernelLibrary } from "./library.ts";
+import { align } from "./memory.ts";
+import type { EntrySummary, StepTraffic } from "./plan.ts";
+import { upperBound } from "./symbols.ts";
+
+/** What an entry moves through memory and how its temporaries share it. */
+export function summarize(draft: DraftEntry, arena: PlacedArena, library: KernelLibrary): EntrySummary {
+  const accesses = new Map(
+    library.kernels.map(({ name, baseline }) => [
+      name,
+      baseline.parameters.map((parameter) => (parameter.kind === "buffer" ? parameter.access : undefined)),
+    ]),
+  );
+  return {
+    traffic: draft.steps.map((step) => traffic(step, accesses.get(step.kernel)!, draft)),
+    arena: {
+      buffers: arena.buffers.length,
+      unsharedBytes: arena.buffers.reduce((sum, { bytes }) => sum + align(bytes), 0),
+      bytes: arena.bytes,
+    },
+  };
+}
+
+function traffic(
+  step: DraftStep,
+  accesses: readonly (Access | undefined)[],
+  { graph }: DraftEntry,
+): StepTraffic {
+  if (step.guard && upperBound(step.guard.value, graph.symbols) > step.guard.upper) {
+    return { weights: 0, read: 0, written: 0 };
+  }
+  const read = new Map<Storage, Map<string, number>>();
+  const written = new Map<Storage, Map<string, number>>();
+  step.arguments.forEach((argument, i) => {
+    const access = accesses[i];
+    if (argument.kind !== "buffer" || access === undefined) return;
+    const bytes = upperBound(argument.bytes, graph.symbols);
+    // An operand that is captured twice is read once.
+    const note = (into: Map<Storage, Map<string, number>>) => {
+      const parts = into.get(argument.storage) ?? new Map<string, number>();
+      into.set(argument.storage, parts.set(JSON.stringify(argument.offset), bytes));
+    };
+    if (access !== "write") note(read);
+    if (access !== "read") note(written);
+  });
+  const total = (from: Map<Storage, Map<string, number>>, counts: (storage: Storage) => boolean) =>
+    [...from]
+      .filter(([storage]) => counts(storage))
+      .flatMap(([, parts]) => [...parts.values()])
+      .reduce((sum, bytes) => sum + bytes, 0);
+  const isWeight = (storage: Storage) => storage.region === "weights";
+  return {
+    weights: total(read, isWeight),
+    read: total(read, (storage) => !isWeight(storage)),
+    written: total(written, () => true),
+  };
+}
