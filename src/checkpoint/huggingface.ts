@@ -3,9 +3,10 @@ import { basename, join, resolve } from "node:path";
 import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
+import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { type Architecture, type CheckpointConfig, parseConfig, type Quantization } from "./config.ts";
 import { detectTernary } from "./detect-ternary.ts";
-import { type FamilyTensor, familyTensors, subNorms } from "./family-tensors.ts";
+import { familyParameters } from "./family-parameters.ts";
 import { nonFiniteWeight, widen } from "./float-bits.ts";
 import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
 import type { StoredTensor } from "./safetensors-header.ts";
@@ -56,13 +57,10 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   );
   const { places, close } = await openTensors(folder);
   try {
-    const family = {
-      ...config.model,
-      architecture: namedArchitecture(config.model.architecture, places),
-      tiedHead: config.tiedHead ?? !places.has("lm_head.weight"),
-    };
-    const tensors = familyTensors(family);
-    const linears = new Set(tensors.filter(({ role }) => role === "linear").map(moduleOf));
+    const declared = { ...config.model, tiedHead: config.tiedHead ?? !places.has("lm_head.weight") };
+    const family = { ...declared, architecture: namedArchitecture(declared, places) };
+    const tensors = familyParameters(family);
+    const linears = new Set(tensors.filter(({ kind }) => kind === "bitLinear").map(moduleOf));
     const isBitLinear = (module: string) => linears.has(module) && isConverted(module, config);
     const stored = await describeTensors(tensors, isBitLinear, config.quantization, places, folder);
     refuseUnknownTensors(places, stored, family.tiedHead);
@@ -100,13 +98,13 @@ function sourceOf(
 
 /** Models published "unpacked" are ternary times a few magnitudes: their linears can be packed exactly. */
 async function markTernary(
-  tensors: readonly FamilyTensor[],
+  tensors: readonly ParameterDeclaration[],
   source: ParameterSource,
 ): Promise<ReadonlyMap<string, ParameterInfo>> {
   const infos = new Map<string, ParameterInfo>();
-  for (const { path, role } of tensors) {
+  for (const { path, kind } of tensors) {
     const info = source.info(path)!;
-    const ternary = role === "linear" ? await detectTernary(source, path) : undefined;
+    const ternary = kind === "bitLinear" ? await detectTernary(source, path) : undefined;
     const marked = ternary !== undefined && info.form.kind === "dense";
     infos.set(path, marked ? { ...info, form: { ...info.form, ternary } } : info);
   }
@@ -175,12 +173,17 @@ async function readShardIndex(path: string): Promise<Map<string, string>> {
 }
 
 /** Files of either class exist with either naming of the sub-norms: the header decides, the class is the default. */
-function namedArchitecture(declared: Architecture, places: ReadonlyMap<string, TensorPlace>): Architecture {
-  if (declared === "LlamaForCausalLM") return declared;
+function namedArchitecture(
+  declared: Parameters<typeof familyParameters>[0],
+  places: ReadonlyMap<string, TensorPlace>,
+): Architecture {
+  if (declared.architecture === "LlamaForCausalLM") return declared.architecture;
   const named = (["BitNetForCausalLM", "BitnetForCausalLM"] as const).find((architecture) =>
-    places.has(`model.layers.0.${subNorms[architecture]!.attention}.weight`),
+    familyParameters({ ...declared, architecture, layers: 1 }).every(
+      ({ path, kind }) => kind !== "norm" || places.has(path),
+    ),
   );
-  return named ?? declared;
+  return named ?? declared.architecture;
 }
 
 /** `modules_to_not_convert` names a module, a part of its path, or its last components. */
@@ -190,15 +193,15 @@ function isConverted(module: string, config: CheckpointConfig): boolean {
 }
 
 async function describeTensors(
-  tensors: readonly FamilyTensor[],
+  tensors: readonly ParameterDeclaration[],
   isBitLinear: (module: string) => boolean,
   quantization: Quantization,
   places: ReadonlyMap<string, TensorPlace>,
   folder: string,
 ): Promise<Map<string, ParameterInfo>> {
   const packed = quantization === "packed-multiply" || quantization === "packed-divide";
-  const isPacked = (tensor: FamilyTensor) =>
-    packed && tensor.role === "linear" && isBitLinear(moduleOf(tensor));
+  const isPacked = (tensor: ParameterDeclaration) =>
+    packed && tensor.kind === "bitLinear" && isBitLinear(moduleOf(tensor));
   const needed = tensors.flatMap((tensor) =>
     isPacked(tensor) ? [tensor.path, scalePath(tensor.path)] : [tensor.path],
   );
@@ -218,7 +221,7 @@ async function describeTensors(
   return infos;
 }
 
-function moduleOf({ path }: FamilyTensor): string {
+function moduleOf({ path }: ParameterDeclaration): string {
   return path.slice(0, path.lastIndexOf("."));
 }
 

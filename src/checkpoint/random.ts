@@ -1,6 +1,7 @@
 import { BitloomError } from "../../errors/index.ts";
 import { f32ToBf16 } from "../../ir/tensor.ts";
-import { type FamilyTensor, familyTensors } from "./family-tensors.ts";
+import type { ParameterDeclaration } from "../dsl/layer.ts";
+import { familyParameters } from "./family-parameters.ts";
 import type { Checkpoint } from "./huggingface.ts";
 import { knownModels } from "./known-models.ts";
 import {
@@ -66,14 +67,16 @@ export function randomCheckpoint(name: string, seed = 0): Checkpoint {
   return {
     config,
     quantization: "packed-multiply",
-    source: randomSource(familyTensors(config).map(randomParameter), seed),
+    source: randomSource(familyParameters(config).map(randomParameter), seed),
     tokenizerFiles: [],
     chatTemplate: null,
   };
 }
 
-function randomParameter({ path, dims, role }: FamilyTensor): RandomParameter {
-  return { path, dims, kind: role === "linear" ? "ternary" : role === "norm" ? "norm" : "dense" };
+/** Packed storage holds four rows in a byte; other BitLinear weights are quantized from dense ones. */
+export function randomParameter({ path, dims, kind }: ParameterDeclaration): RandomParameter {
+  if (kind === "norm") return { path, dims, kind };
+  return { path, dims, kind: kind === "bitLinear" && dims[0]! % 4 === 0 ? "ternary" : "dense" };
 }
 
 function describe({ path, dims, kind }: RandomParameter): ParameterInfo {

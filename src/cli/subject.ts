@@ -4,12 +4,11 @@ import { join, resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
 import { type Checkpoint, openCheckpoint } from "../checkpoint/huggingface.ts";
 import { knownModels } from "../checkpoint/known-models.ts";
-import { type RandomParameter, randomCheckpoint, randomSource } from "../checkpoint/random.ts";
+import { randomCheckpoint, randomParameter, randomSource } from "../checkpoint/random.ts";
 import { safetensorsSource } from "../checkpoint/safetensors-source.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
 import { checkpointModel } from "../compiler/checkpoint.ts";
 
-import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { type AnyModel, isModel } from "../dsl/model.ts";
 import { importModule } from "./import-module.ts";
 
@@ -82,10 +81,4 @@ async function importModel(path: string): Promise<AnyModel> {
     expected: "export default defineModel({ ... }) or defineLanguageModel({ ... })",
     received: `exports named ${Object.keys(module).join(", ") || "nothing"}`,
   });
-}
-
-/** Packed storage holds four rows in a byte; other BitLinear weights are quantized from dense ones. */
-function randomParameter({ path, dims, kind }: ParameterDeclaration): RandomParameter {
-  if (kind === "norm") return { path, dims, kind };
-  return { path, dims, kind: kind === "bitLinear" && dims[0]! % 4 === 0 ? "ternary" : "dense" };
 }
