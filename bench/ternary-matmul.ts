@@ -1,12 +1,12 @@
 /**
- * Speed of the ternary matrix multiplication on one thread: `npx jiti bench/ternary-matmul.ts [filter]`.
- * Each shape streams enough copies of its weights that nothing stays in a cache, as in decoding, and the
- * bytes per second of the codes are compared with a plain read of the same memory in the same run.
+ * Speed of the ternary matrix multiplication on one thread: `npx jiti bench/ternary-matmul.ts`.
+ * With one row every pass streams copies of the weights that no cache holds, as decoding does; the bytes per
+ * second of codes are a share of a plain read of the same memory in the same run.
  */
 import { intrinsic, local } from "../codegen/kernel/build.ts";
-import { assemble } from "../codegen/targets/wasm/assemble.ts";
 import { hasRelaxedSimd, inline, KernelHost } from "../test/support/kernel-host.ts";
 import { padTo } from "../test/support/pack.ts";
+import { cells, fastest, plainRead } from "./measure.ts";
 
 const shapes = [
   [2560, 2560],
@@ -14,35 +14,10 @@ const shapes = [
   [13824, 2560],
   [2560, 6912],
 ] as const;
-const streamed = 160 * 2 ** 20;
-
-/** Milliseconds of the fastest of several runs. */
-function best(action: () => void, runs = 5): number {
-  let least = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < runs; i++) {
-    const start = performance.now();
-    action();
-    least = Math.min(least, performance.now() - start);
-  }
-  return least;
-}
-
-const plainRead = `(module (import "env" "memory" (memory 1))
-  (func (export "read") (param $p i32) (param $end i32) (result i32) (local $a v128) (local $b v128)
-    (loop $next
-      (local.set $a (v128.xor (local.get $a) (v128.xor (v128.load (local.get $p)) (v128.load offset=16 (local.get $p)))))
-      (local.set $b (v128.xor (local.get $b) (v128.xor (v128.load offset=32 (local.get $p)) (v128.load offset=48 (local.get $p)))))
-      (local.set $p (i32.add (local.get $p) (i32.const 64)))
-      (br_if $next (i32.lt_u (local.get $p) (local.get $end))))
-    (i32x4.extract_lane 0 (v128.xor (local.get $a) (local.get $b)))))`;
+const streamedBytes = 160 * 2 ** 20;
 
 const host = new KernelHost(200);
-const { exports: reader } = new WebAssembly.Instance(
-  new WebAssembly.Module(await assemble("read", plainRead)),
-  { env: { memory: host.memory } },
-);
-const read = reader.read as (from: number, to: number) => number;
-
+const read = await plainRead(host.memory);
 const position = [
   ["row", "i32"],
   ["column", "i32"],
@@ -53,52 +28,35 @@ const epilogues = {
 };
 
 console.log(`node ${process.version}`);
-console.log("SIMD      rows      n x k         GMAC/s   codes GB/s   of a plain read");
+console.log(cells("SIMD", "rows", "n x k", "GMAC/s", "codes GB/s", "plain GB/s", "share"));
 for (const relaxed of hasRelaxedSimd() ? [false, true] : [false]) {
   for (const rows of [1, 64]) {
     const tileRows = rows === 1 ? 1 : 4;
-    const kernel = await host.compile("ternary-matmul.ts", "ternaryMatmul", {
-      relaxed,
-      grouped: false,
-      tileRows,
-      vector: true,
-      ...epilogues,
-    });
+    const options = { relaxed, grouped: false, tileRows, vector: true, ...epilogues };
+    const kernel = await host.compile("ternary-matmul.ts", "ternaryMatmul", options);
     for (const [n, k] of shapes) {
       host.reset();
       const bytes = (n * k) / 4;
-      const copies = Math.max(1, Math.floor((rows === 1 ? streamed : bytes * 4) / bytes));
-      const codes = host.place(new Uint8Array(bytes * copies));
-      codes.data.fill(0b01100100);
+      const copies = rows === 1 ? Math.floor(streamedBytes / bytes) : 2;
+      const codes = host.place(new Uint8Array(bytes * copies).fill(0b01100100));
       const given = {
         activations: host.place(new Int8Array(rows * padTo(k, 64) + 64).fill(3)),
         sums: host.place(new Int32Array(rows).fill(3 * k)),
         out: host.place(new Float32Array(rows * n)),
         scratch: host.place(new Int16Array(tileRows * padTo(k, 64))),
-        m: rows,
-        n,
-        k,
-        begin: 0,
-        end: n / 4,
+        ...{ m: rows, n, k, begin: 0, end: n / 4 },
       };
       const pass = () => {
         for (let copy = 0; copy < copies; copy++) kernel({ ...given, codes: codes.address + copy * bytes });
       };
       pass();
-      const plain = (bytes * copies) / best(() => read(codes.address, codes.address + bytes * copies)) / 1e6;
-      const time = best(pass);
-      const speed = (n * k * rows * copies) / time / 1e6;
+      const plain =
+        (bytes * copies) / fastest(() => read(codes.address, codes.address + bytes * copies)) / 1e6;
+      const time = fastest(pass);
       const rate = (bytes * copies) / time / 1e6;
-      console.log(
-        [
-          (relaxed ? "relaxed" : "baseline").padEnd(8),
-          String(rows).padStart(5),
-          `${n} x ${k}`.padStart(14),
-          speed.toFixed(1).padStart(11),
-          rate.toFixed(1).padStart(11),
-          rows === 1 ? `${(rate / plain).toFixed(2)} of ${plain.toFixed(1)}`.padStart(16) : "",
-        ].join(" "),
-      );
+      const speed = (n * k * rows * copies) / time / 1e6;
+      const shares = rows === 1 ? [rate, plain, rate / plain] : [];
+      console.log(cells(relaxed ? "relaxed" : "baseline", String(rows), `${n} x ${k}`, speed, ...shares));
     }
   }
 }

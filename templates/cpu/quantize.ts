@@ -15,7 +15,8 @@ import {
   unroll,
   v128,
 } from "bitloom/kernel";
-import { laneMaxI32, laneSumI32 } from "./lanes.ts";
+import { laneSumI32 } from "./lanes.ts";
+import { largestMagnitude } from "./magnitude.ts";
 import { normalize } from "./normalize.ts";
 import { evaluateRow, type RowOptions } from "./row-values.ts";
 
@@ -73,14 +74,14 @@ export function quantize(
   if (options.perTensor) {
     for (let row: i32 = 0; row < rows; row++) {
       evaluate(row);
-      const magnitude = largestMagnitude(scratch, kPadded);
+      const magnitude = largestMagnitude(scratch, 0, kPadded);
       whole = select(magnitude > whole, magnitude, whole);
     }
   }
   for (let row = begin; row < end; row++) {
     evaluate(row);
     let magnitude = whole;
-    if (!options.perTensor) magnitude = largestMagnitude(scratch, kPadded);
+    if (!options.perTensor) magnitude = largestMagnitude(scratch, 0, kPadded);
     // NaN, infinity, or so large that 1/a would be subnormal: a zero scale gives zero codes.
     const bad = magnitude > 0x7e800000;
     const a = math.max(bits.i32ToF32(magnitude), 1e-5);
@@ -100,16 +101,4 @@ export function quantize(
     sums[row] = laneSumI32(sum);
     d[row] = select(bad, bits.i32ToF32(0x7fc00000), a * inverseQmax);
   }
-}
-
-/** max(bits(x) & 0x7fffffff) over `count` elements, a multiple of 16: exact, free of order, NaN above all. */
-function largestMagnitude(x: Buffer<f32>, count: i32): i32 {
-  const mask = i32x4.splat(0x7fffffff);
-  const largest = registers(4, i32x4.splat(0));
-  for (let i: i32 = 0; i < count; i += 16) {
-    for (const u of unroll(4)) {
-      largest[u] = i32x4.maxS(largest[u]!, v128.and(v128.load(x, i + 4 * u), mask));
-    }
-  }
-  return laneMaxI32(i32x4.maxS(i32x4.maxS(largest[0]!, largest[1]!), i32x4.maxS(largest[2]!, largest[3]!)));
 }
