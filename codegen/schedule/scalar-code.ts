@@ -143,5 +143,6 @@ export function functionNames(expr: ScalarExpr): readonly (ScalarFunction | "mor
     if (e.fn !== "to_f32" && names.at(-1) !== e.fn) names.push(e.fn);
   };
   visit(expr);
+  if (names.length === 0 && expr.kind === "apply") return [expr.fn];
   return names.length <= 5 ? names : [...names.slice(0, 5), "more"];
 }

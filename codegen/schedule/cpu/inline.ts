@@ -1,3 +1,4 @@
+import type { Value } from "../../../ir/graph.ts";
 import { formatScalar, type ScalarExpr } from "../../../ir/scalar.ts";
 import type { Dim } from "../../../ir/types.ts";
 import type { SymbolExpr } from "../../../runtime/manifest.ts";
@@ -5,8 +6,8 @@ import * as b from "../../kernel/build.ts";
 import type { BufferParameter, Expr, InlineFunction, Parameter, ValueType } from "../../kernel/ir.ts";
 import { bufferArgument, type DraftArgument, i32Argument, type Place, storageType } from "../draft.ts";
 import type { RuleContext } from "../rules.ts";
-import { scalarCode, type Width } from "../scalar-code.ts";
-import { broadcastView, type Rows, rowsOf } from "../view.ts";
+import { type MathHelpers, scalarCode, type Width } from "../scalar-code.ts";
+import { broadcastView, rowsOf } from "../view.ts";
 
 /** A scalar expression as functions of (row, column) that a template calls, and what they capture. */
 export interface Inlined {
@@ -34,17 +35,16 @@ interface Reader {
 }
 
 /**
- * Turns an expression over operands that broadcast to `dims` into template functions of (row, column), row
- * counting all leading axes. With `oneRow` the row is known to be 0, and is not read.
+ * Turns an expression over operands into template functions of (row, column), row counting all leading axes
+ * of the result. With `oneRow` the row is known to be 0, and is not read.
  */
 export function inlineExpr(
   expr: ScalarExpr,
-  operands: readonly Place[],
-  dims: readonly Dim[],
-  context: RuleContext,
+  operands: readonly RowOperand[],
+  math: MathHelpers,
   options: { readonly acc?: "i32" | "f32"; readonly oneRow: boolean },
 ): Inlined {
-  const readers = operands.map((place, i) => reader(place, i, dims, context, options.oneRow));
+  const readers = operands.map((operand, i) => reader(operand, i, options.oneRow));
   const captures: Parameter[] = [];
   const captured: DraftArgument[] = [];
   const strideOf = (name: string, stride: SymbolExpr): Expr => {
@@ -65,7 +65,7 @@ export function inlineExpr(
     const code = scalarCode(expr, {
       width,
       prefix: "e",
-      math: context.math,
+      math,
       leaf: (leaf) => {
         if (leaf.kind === "acc") return b.local("acc", accType(width, options.acc));
         const { buffer, columnStride } = readers[leaf.index]!;
@@ -74,7 +74,7 @@ export function inlineExpr(
         return b.intrinsic(columnStride === 0 ? "v128.load32Splat" : "v128.load", [index], { buffer });
       },
       integer: (leaf) =>
-        leaf.kind === "acc" ? options.acc === "i32" : operands[leaf.index]!.dtype === "i32",
+        leaf.kind === "acc" ? options.acc === "i32" : operands[leaf.index]!.place.dtype === "i32",
     });
     const acc = { name: "acc", type: accType(width, options.acc) };
     return {
@@ -105,27 +105,35 @@ function accType(width: Width, acc: "i32" | "f32" | undefined): ValueType {
   return width === "vector" ? "v128" : (acc ?? "f32");
 }
 
-/** An operand as rows and columns of the result; copied where its rows are not evenly spaced. */
-function reader(
-  place: Place,
-  index: number,
+/** An operand spread over the rows and columns of the result, and the rank it had. */
+export interface RowOperand {
+  readonly place: Place;
+  readonly rank: number;
+}
+
+/** Operands as evenly spaced rows of a result of these dims; copied where their rows are not. */
+export function rowOperands(
+  operands: readonly Value[],
   dims: readonly Dim[],
   context: RuleContext,
-  oneRow: boolean,
-): Reader {
-  let spread = broadcastView(place, dims);
-  let rows: Rows | undefined = rowsOf(spread);
-  if (rows === undefined) {
-    spread = context.copy(spread, `${place.buffer.name} spread`);
-    rows = rowsOf(spread)!;
-  }
+): readonly RowOperand[] {
+  return operands.map((operand) => {
+    const own = context.place(operand);
+    const spread = broadcastView(own, dims);
+    const place = rowsOf(spread) === undefined ? context.copy(spread, `${own.buffer.name} spread`) : spread;
+    return { place, rank: own.dims.length };
+  });
+}
+
+function reader({ place, rank }: RowOperand, index: number, oneRow: boolean): Reader {
+  const rows = rowsOf(place)!;
   const rowStride = oneRow || rows.rows === 1 ? 0 : rows.rowStride;
   const columnStride = rows.columns === 1 ? 0 : rows.columnStride;
   return {
-    place: spread,
+    place,
     buffer: b.buffer(`x${index}`, storageType(place.dtype)),
     rowStride,
     columnStride,
-    role: columnStride === 0 ? "scale" : place.dims.length === 1 ? "vector" : "full",
+    role: columnStride === 0 ? "scale" : rank === 1 ? "vector" : "full",
   };
 }

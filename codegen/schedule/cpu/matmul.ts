@@ -9,7 +9,7 @@ import type { RuleContext } from "../rules.ts";
 import { ceilDiv, elementCount, product, sameExpr, sum } from "../symbols.ts";
 import { contiguousStrides, rowsOf } from "../view.ts";
 import { ternaryBlocks } from "../weights.ts";
-import { type Inlined, inlineExpr } from "./inline.ts";
+import { type Inlined, inlineExpr, type RowOperand, rowOperands } from "./inline.ts";
 import { epilogueWords } from "./names.ts";
 
 /** Activation rows a GEMM takes per pass over the weights. */
@@ -49,15 +49,12 @@ function byRows(
 /** The epilogue of a matmul and the options, key and captured arguments it gives a template call. */
 function epilogueOf(
   expr: ScalarExpr | undefined,
-  extras: readonly Value[],
-  result: Value,
+  extras: readonly RowOperand[],
   accumulator: "i32" | "f32",
   oneRow: boolean,
   context: RuleContext,
 ) {
-  const options = { acc: accumulator, oneRow };
-  const places = extras.map((extra) => context.place(extra));
-  const inlined = inlineExpr(expr ?? acc, places, context.dims(result), context, options);
+  const inlined = inlineExpr(expr ?? acc, extras, context.math, { acc: accumulator, oneRow });
   const raw = expr === undefined && accumulator === "i32";
   const scalar = raw ? rawBits(inlined.scalar) : inlined.scalar;
   return {
@@ -145,10 +142,11 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
   } as const;
   const out = bufferArgument(context.allocate(result));
   const groups = group === undefined ? 0 : Math.ceil(k / group);
+  const operands = rowOperands(extras, context.dims(result), context);
   byRows(rows, context, (tileRows, guard) => {
     const accumulator = group === undefined ? "i32" : "f32";
     const { epilogue } = node.attributes;
-    const tail = epilogueOf(epilogue, extras, result, accumulator, tileRows === 1, context);
+    const tail = epilogueOf(epilogue, operands, accumulator, tileRows === 1, context);
     context.needScratch(tileRows * (BLOCK * ternaryBlocks(k, group) + 8 * groups) * I16_BYTES);
     context.call(
       {
@@ -180,8 +178,9 @@ export function linearRule(node: NodeOf<"linear">, context: RuleContext): void {
     xStride: i32Argument(input.rowStride),
   };
   const out = bufferArgument(context.allocate(result));
+  const operands = rowOperands(extras, context.dims(result), context);
   byRows(rows, context, (tileRows, guard) => {
-    const tail = epilogueOf(node.attributes.epilogue, extras, result, "f32", tileRows === 1, context);
+    const tail = epilogueOf(node.attributes.epilogue, operands, "f32", tileRows === 1, context);
     const common = { inlineKey: tail.inlineKey, captured: tail.captured };
     const items = ceilDiv(n, ITEM_COLUMNS);
     if (encoding?.kind === "ternary") {

@@ -6,7 +6,7 @@ import { bufferArgument, type DraftArgument, i32Argument } from "../draft.ts";
 import type { RuleContext } from "../rules.ts";
 import { functionNames } from "../scalar-code.ts";
 import { elementCount } from "../symbols.ts";
-import { inlineExpr } from "./inline.ts";
+import { inlineExpr, rowOperands } from "./inline.ts";
 import { capturedArguments, codesPlace, leadingRows, paddedColumns, vectorOptions } from "./matmul.ts";
 
 const F32_BYTES = 4;
@@ -18,9 +18,8 @@ function prologueOf(
   dims: readonly Dim[],
   context: RuleContext,
 ) {
-  const places = operands.map((operand) => context.place(operand));
   const oneRow = context.upperBound(elementCount(dims.slice(0, -1))) === 1;
-  const inlined = inlineExpr(expr, places, dims, context, { oneRow });
+  const inlined = inlineExpr(expr, rowOperands(operands, dims, context), context.math, { oneRow });
   return {
     words: functionNames(expr),
     options: vectorOptions("prologue", inlined),
