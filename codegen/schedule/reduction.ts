@@ -1,7 +1,7 @@
 import * as b from "../kernel/build.ts";
 import type { Expr, KernelFunction, Stmt } from "../kernel/ir.ts";
 import { bufferArgument, type GeneratedCall, i32Argument, type Place } from "./draft.ts";
-import { LANES, loopNest, type Position } from "./loop-nest.ts";
+import { LANES, type LoopNest, loopNest, type Position } from "./loop-nest.ts";
 import type { Width } from "./scalar-code.ts";
 
 export type Reduction = "sum" | "mean" | "max" | "min";
@@ -40,12 +40,7 @@ export function reductionCall(kind: Reduction, x: Place, axis: number, out: Plac
   };
 }
 
-function reductionKernel(
-  name: string,
-  kind: Reduction,
-  unit: boolean,
-  nest: ReturnType<typeof loopNest>,
-): KernelFunction {
+function reductionKernel(name: string, kind: Reduction, unit: boolean, nest: LoopNest): KernelFunction {
   const from = b.buffer("x", "f32");
   const to = b.buffer("out", "f32", "write");
   const length = b.scalar("length");

@@ -82,11 +82,6 @@ export function product(...exprs: readonly SymbolExpr[]): SymbolExpr {
   return fromTerms(termsOf(rest.reduce<SymbolExpr>((a, b) => ["mul", a, b], literal)));
 }
 
-/** a - b, in normal form. */
-export function difference(a: SymbolExpr, b: SymbolExpr): SymbolExpr {
-  return sum(a, product(b, -1));
-}
-
 /** ceil(a / divisor) for a positive integer divisor; whole multiples leave the division. */
 export function ceilDiv(a: SymbolExpr, divisor: number): SymbolExpr {
   if (divisor === 1) return a;

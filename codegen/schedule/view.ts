@@ -1,6 +1,6 @@
 import type { Dim, DType } from "../../ir/types.ts";
 import type { SymbolExpr } from "../../runtime/manifest.ts";
-import { difference, elementCount, evaluate, product, sameExpr, sum } from "./symbols.ts";
+import { elementCount, evaluate, product, sameExpr, sum } from "./symbols.ts";
 
 /**
  * Where a value lies: element `index` is at `offset + Σ index[i] * strides[i]` of its buffer, counted in
@@ -151,9 +151,4 @@ export function rowsOf(view: View<unknown>): Rows | undefined {
   const { dims, strides } = mergeAxes(view.dims.slice(0, -1), [view.strides.slice(0, -1)]);
   if (dims.length > 1) return undefined;
   return { rows: dims[0] ?? 1, columns, rowStride: strides[0]![0] ?? columns, columnStride };
-}
-
-/** Elements from a view's first to one past its last: what a kernel may touch. */
-export function extent(view: View<unknown>): SymbolExpr {
-  return sum(1, ...view.dims.map((dim, axis) => product(difference(dim, 1), view.strides[axis]!)));
 }

@@ -231,7 +231,7 @@ export function weightArgument(
 }
 
 /** An operand as evenly spaced rows of neighbouring elements; copied where it is not. */
-export function unitRows(value: Value, context: RuleContext): { place: Place; rowStride: SymbolExpr } {
+function unitRows(value: Value, context: RuleContext): { place: Place; rowStride: SymbolExpr } {
   const place = context.place(value);
   const rows = rowsOf(place);
   if (rows?.columnStride === 1) return { place, rowStride: rows.rowStride };
