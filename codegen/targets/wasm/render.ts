@@ -365,8 +365,27 @@ function splitConstant(index: Expr): { rest: Expr | undefined; constant: number 
 
 /** Computing it costs less than jumping over it, and cannot trap. */
 function isCheap(expression: Expr): boolean {
-  if (expression.kind === "literal" || expression.kind === "ref") return true;
-  return expression.kind === "compare" && isCheap(expression.left) && isCheap(expression.right);
+  switch (expression.kind) {
+    case "literal":
+    case "ref":
+      return true;
+    case "unary":
+      return isCheap(expression.operand);
+    case "compare":
+      return isCheap(expression.left) && isCheap(expression.right);
+    case "binary":
+      return (
+        expression.operator !== "div" &&
+        expression.operator !== "rem" &&
+        isLeaf(expression.left) &&
+        isLeaf(expression.right)
+      );
+    default:
+      return false;
+  }
+}
+function isLeaf(expression: Expr): boolean {
+  return expression.kind === "literal" || expression.kind === "ref";
 }
 
 function isTrue(expression: Expr): boolean {

@@ -12,11 +12,12 @@ function isComment(expression: SExpression): boolean {
 }
 
 /** Heads whose children each start a line, however short they are. */
-const blocks = new Set(["module", "func", "block", "loop", "then", "else"]);
+const blocks = new Set(["module", "func", "block", "loop"]);
 
 function mustBreak(expression: SExpression): boolean {
   if (typeof expression === "string") return isComment(expression);
   const [head] = expression;
+  if ((head === "then" || head === "else") && expression.length > 2) return true;
   if (typeof head === "string" && blocks.has(head) && expression.some((e, i) => i > 0 && isStatement(e))) {
     return true;
   }
