@@ -230,6 +230,29 @@ describe("functions", () => {
     expect(run(4096)).toBe(1 + 60 + 600);
   });
 
+  test("compound assignment reads its target first", async () => {
+    const text = `export function kernel(x: Buffer<i32>): i32 {
+      let total: i32 = 1;
+      const bump = (by: i32): i32 => { total += by; x[0] = total; return by; };
+      total += bump(10);
+      x[0]! += bump(100);
+      return total * 1000 + x[0]!;
+    }`;
+    const { memory, run } = await compileKernel(text);
+    new Int32Array(memory.buffer, 4096, 1)[0] = 5;
+    // 1 + 10 = 11, then x[0] = 11 + 100 with total = 111.
+    expect(run(4096)).toBe(111_000 + 111);
+  });
+
+  test("a value handed to an untyped parameter is read once", async () => {
+    const text = `
+      function later(value: unknown, x: Buffer<i32>): i32 { x[0] = 9; return value; }
+      export function kernel(x: Buffer<i32>): i32 { return later(x[0]!, x) + x[0]! * 10; }`;
+    const { memory, run } = await compileKernel(text);
+    new Int32Array(memory.buffer, 4096, 1)[0] = 5;
+    expect(run(4096)).toBe(95);
+  });
+
   test("imports from sibling files", async () => {
     const folder = await mkdtemp(join(tmpdir(), "kernels-"));
     try {

@@ -272,7 +272,7 @@ export abstract class CallLowerer extends ExpressionLowerer {
         received: describe(given),
       });
     }
-    if (annotation.kind !== "value") return given;
+    if (annotation.kind !== "value") return this.freeze(given);
     const value = this.coerce(given, node, annotation.type);
     if (isAssigned(this.ts, body, name)) {
       return { kind: "value", expression: this.spill(name, value, true), assignable: true };

@@ -20,7 +20,7 @@ import {
 import { isPure, numberLiteral } from "./fold.ts";
 import { type Expr, type KernelFunction, loadedType, type Parameter, type ValueType } from "./ir.ts";
 import { CallLowerer } from "./lower-calls.ts";
-import { binaryOperation, binaryOperators, compareOperators } from "./operators.ts";
+import { binaryOperation, binaryOperators } from "./operators.ts";
 import { syntaxError, typeError } from "./source-error.ts";
 
 export class Lowerer extends CallLowerer {
@@ -430,9 +430,12 @@ export class Lowerer extends CallLowerer {
         return;
       }
       const compound = binaryOperators[operator.slice(0, -1)];
-      if (operator.endsWith("=") && compound !== undefined && compareOperators[operator] === undefined) {
+      if (operator.endsWith("=") && compound !== undefined) {
         this.assign(node.left, scope, (type, current) => {
-          return binaryOperation(node, compound, current(), this.expression(node.right, scope, type));
+          const before = current();
+          const position = this.block.length;
+          const right = this.expression(node.right, scope, type);
+          return binaryOperation(node, compound, this.keepOrder(before, position, "value"), right);
         });
         return;
       }

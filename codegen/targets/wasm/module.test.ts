@@ -277,7 +277,11 @@ describe("what a plan may get wrong", () => {
     expect(() => render([{ ...step, arguments: [io(0), io(0)], range: "seq" }])).toThrow(/unknown symbol/);
   });
 
-  test("memory beyond 4 GiB is refused by name", () => {
+  test("memory beyond 4 GiB and more than 255 threads are refused by name", () => {
+    const crowded = { ...memory, maxThreads: 256 };
+    expect(() =>
+      renderModule({ kernels, entries, memory: crowded, symbolOrder: ["n"], shared: true }),
+    ).toThrow(/LIMIT_EXCEEDED[\s\S]*256/);
     const large = { ...memory, totalBytes: 2 ** 32 + 1 };
     expect(() =>
       renderModule({ kernels, entries, memory: large, symbolOrder: ["n"], shared: false }),

@@ -8,7 +8,7 @@
 import { BitloomError } from "../../../errors/index.ts";
 import type { Argument, Entry, Step, WasmTarget } from "../../../runtime/manifest.ts";
 import type { KernelFunction, Parameter } from "../../kernel/ir.ts";
-import { renderSingleThreadControl, renderThreadControl } from "./control.ts";
+import { MAX_THREADS, renderSingleThreadControl, renderThreadControl } from "./control.ts";
 import { renderFunctions } from "./functions.ts";
 import { floatText } from "./numbers.ts";
 import { layOut, type SExpression } from "./s-expression.ts";
@@ -30,7 +30,7 @@ export interface WasmModuleSource {
 
 /**
  * The module's text.
- * @throws LIMIT_EXCEEDED above 4 GiB, INVALID_GRAPH where a step and its kernel disagree
+ * @throws LIMIT_EXCEEDED above 4 GiB or 255 threads, INVALID_GRAPH where a step and its kernel disagree
  */
 export function renderModule(source: WasmModuleSource): string {
   const { kernels, entries, memory, shared } = source;
@@ -39,6 +39,13 @@ export function renderModule(source: WasmModuleSource): string {
     throw new BitloomError("LIMIT_EXCEEDED", "the model needs more memory than WebAssembly can address", {
       expected: `at most ${MAX_PAGES * PAGE_BYTES} bytes`,
       received: `${memory.totalBytes} bytes`,
+    });
+  }
+  if (memory.maxThreads > MAX_THREADS) {
+    throw new BitloomError("LIMIT_EXCEEDED", "too many threads", {
+      expected: `at most ${MAX_THREADS}`,
+      received: `${memory.maxThreads}`,
+      hint: "Plan for fewer threads.",
     });
   }
   const names = Object.keys(entries);
