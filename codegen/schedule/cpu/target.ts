@@ -12,6 +12,7 @@ const files: Readonly<Record<string, { readonly fn: string; readonly relaxed: bo
   "cache-write": { fn: "cacheWrite", relaxed: false },
   "dense-matmul": { fn: "denseMatmul", relaxed: false },
   embedding: { fn: "embedding", relaxed: false },
+  "int8-matmul": { fn: "int8Matmul", relaxed: false },
   quantize: { fn: "quantize", relaxed: false },
   "rms-norm": { fn: "rmsNorm", relaxed: false },
   rope: { fn: "rope", relaxed: false },
