@@ -65,7 +65,11 @@ export async function load(location: ArtifactLocation, options: LoadOptions = {}
       readFile: readWhole,
     });
     await loadWeights(source, manifest, device, reading);
-    const tokenizer = await loadTokenizer(manifest, readWhole);
+    const tokenizer = await Tokenizer.fromFiles(async (path) =>
+      manifest.files.some((file) => file.path === path)
+        ? new TextDecoder().decode(await readWhole(path))
+        : undefined,
+    );
     const loadMs = performance.now() - started;
     const total = manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
     onProgress?.({ status: "ready", file: manifest.name, loaded: total, total, progress: 100 });
@@ -149,36 +153,6 @@ async function loadWeights(
       },
       options,
     );
-  }
-}
-
-async function loadTokenizer(
-  { files }: Manifest,
-  readWhole: (path: string) => Promise<Uint8Array>,
-): Promise<Tokenizer | undefined> {
-  const readText = async (path: string) =>
-    files.some((file) => file.path === path) ? new TextDecoder().decode(await readWhole(path)) : undefined;
-  const tokenizer = await readText("tokenizer.json");
-  if (tokenizer === undefined) return undefined;
-  const config = await readText("tokenizer_config.json");
-  return Tokenizer.create({
-    tokenizer: parseJson("tokenizer.json", tokenizer),
-    config:
-      config === undefined
-        ? undefined
-        : (parseJson("tokenizer_config.json", config) as Record<string, unknown>),
-    chatTemplate: await readText("chat_template.jinja"),
-  });
-}
-
-function parseJson(path: string, text: string): object {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new BitloomError("CORRUPT_FILE", `${path} is not JSON`, {
-      received: (cause as Error).message,
-      cause,
-    });
   }
 }
 

@@ -17,7 +17,7 @@ const dim = z.union([count, z.string()]);
 const sha256 = z.string().check(z.regex(/^[0-9a-f]{64}$/));
 
 /** A file inside the artifact: no scheme, no leading slash and no `..`, so that nothing outside it can be named. */
-const path = z
+export const artifactPath = z
   .string()
   .check(z.maxLength(255), z.regex(/^(?!.*(?:^|\/)\.{1,2}(?:\/|$))[\w.-]+(?:\/[\w.-]+)*$/));
 
@@ -38,7 +38,7 @@ export const symbolExpr: z.ZodMiniType<SymbolExpr> = z.lazy(() =>
 );
 
 /** One file of the artifact; hashes cover successive `CHUNK_BYTES` pieces. */
-const file = z.object({ path, bytes: count, sha256: z.array(sha256) });
+const file = z.object({ path: artifactPath, bytes: count, sha256: z.array(sha256) });
 
 /**
  * A tensor's place in a region of device memory. `weights` is laid out as in weights.safetensors (one copy,
@@ -98,10 +98,10 @@ const languageModel = z.object({
 const wasmTarget = z.object({
   /** Modules by variant; all compute the same bits. */
   modules: z.object({
-    baseline: path,
-    relaxed: path,
-    baselineShared: path,
-    relaxedShared: path,
+    baseline: artifactPath,
+    relaxed: artifactPath,
+    baselineShared: artifactPath,
+    relaxedShared: artifactPath,
   }),
   /** Byte address of each region in linear memory, and of the symbol table the driver reads. */
   memory: z.object({
@@ -132,7 +132,7 @@ export const manifestSchema = z.object({
     bytes: count,
     shards: z.array(
       z.object({
-        path,
+        path: artifactPath,
         /** First byte of tensor data in the file (after the safetensors header). */
         dataOffset: count,
         bytes: count,
@@ -144,7 +144,7 @@ export const manifestSchema = z.object({
   regions: z.object({ io: count, arena: count, state: count }),
   /** In the order the targets number them. */
   entries: z.record(identifier, entry),
-  kernels: z.array(z.object({ name: z.string(), source: path, template: z.string() })),
+  kernels: z.array(z.object({ name: z.string(), source: artifactPath, template: z.string() })),
   targets: z.object({ wasm: z.optional(wasmTarget) }),
   languageModel: z.optional(languageModel),
 });

@@ -50,6 +50,21 @@ export class Tokenizer {
     }
   }
 
+  /**
+   * The tokenizer of a folder, a checkpoint's or an artifact's; undefined where it holds no tokenizer.json.
+   * @param readText a file's text by its name, undefined where there is no such file
+   * @throws BitloomError CORRUPT_FILE naming the file, and what `readText` throws
+   */
+  static async fromFiles(
+    readText: (name: string) => Promise<string | undefined>,
+  ): Promise<Tokenizer | undefined> {
+    const readJson = async (name: string) => parseJson(name, await readText(name));
+    const tokenizer = await readJson("tokenizer.json");
+    if (tokenizer === undefined) return undefined;
+    const config = (await readJson("tokenizer_config.json")) as Record<string, unknown> | undefined;
+    return Tokenizer.create({ tokenizer, config, chatTemplate: await readText("chat_template.jinja") });
+  }
+
   /** Whether there is a chat template. */
   get canChat(): boolean {
     return this.#chatTemplate !== undefined;
@@ -114,6 +129,17 @@ export class Tokenizer {
     const text = await this.applyChatTemplate(messages);
     const bos = contentOf(this.#config.bos_token);
     return this.encode(text, bos === undefined || !text.startsWith(bos));
+  }
+}
+
+function parseJson(name: string, text: string | undefined): object | undefined {
+  try {
+    return text === undefined ? undefined : JSON.parse(text);
+  } catch (cause) {
+    throw new BitloomError("CORRUPT_FILE", `${name} is not JSON`, {
+      received: (cause as Error).message,
+      cause,
+    });
   }
 }
 

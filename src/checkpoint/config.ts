@@ -23,6 +23,9 @@ export interface CheckpointConfig {
   readonly unconverted: readonly string[];
 }
 
+/** Far beyond any model; keeps a damaged number from being taken for work to do. */
+const MAX_LAYERS = 10_000;
+
 const size = z.int().min(1);
 const token = z.int().min(0);
 const tokens = z.union([token, z.array(token)]).nullish();
@@ -50,7 +53,7 @@ const schema = z.object({
   vocab_size: size,
   hidden_size: size,
   intermediate_size: size,
-  num_hidden_layers: size,
+  num_hidden_layers: size.max(MAX_LAYERS),
   num_attention_heads: size,
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),
@@ -108,6 +111,13 @@ export function parseConfig(json: unknown, generationJson: unknown, location: st
   if (activation === undefined) {
     throw invalid(location, "Unknown hidden_act", raw.hidden_act, Object.keys(activations).join(", "));
   }
+  const bosToken = raw.bos_token_id ?? generation.bos_token_id ?? null;
+  const eosTokens = [...new Set([raw.eos_token_id ?? [], generation.eos_token_id ?? []].flat())];
+  const outside = [bosToken ?? 0, ...eosTokens].find((id) => id >= raw.vocab_size);
+  if (outside !== undefined) {
+    const ids = `ids below vocab_size, ${raw.vocab_size}`;
+    throw invalid(location, "bos_token_id or eos_token_id is outside the vocabulary", `${outside}`, ids);
+  }
   const ropeScaling = ropeScalingOf(raw, location);
   return {
     model: {
@@ -126,8 +136,8 @@ export function parseConfig(json: unknown, generationJson: unknown, location: st
       activation,
       attentionBias: raw.attention_bias ?? false,
       mlpBias: raw.mlp_bias ?? false,
-      bosToken: raw.bos_token_id ?? generation.bos_token_id ?? null,
-      eosTokens: [...new Set([raw.eos_token_id ?? [], generation.eos_token_id ?? []].flat())],
+      bosToken,
+      eosTokens,
     },
     tiedHead: raw.tie_word_embeddings ?? undefined,
     quantization: quantizationOf(architecture, raw.quantization_config ?? undefined, location),

@@ -13,12 +13,12 @@ import { checkRange } from "./source.ts";
 export interface SafetensorsFile extends SafetensorsHeader {
   /** Name for messages. */
   readonly file: string;
-  /** Fills `into` from `byteOffset` of the tensor on. Throws CORRUPT_FILE when the file has shrunk. */
+  /** Fills `into` from `byteOffset` of the tensor on. Throws CORRUPT_FILE when the file has shrunk, READ_FAILED. */
   read(tensor: StoredTensor, byteOffset: number, into: Uint8Array): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Opens a file and checks its header. Throws MISSING_FILE, CORRUPT_FILE or INVALID_TENSOR. */
+/** Opens a file and checks its header. Throws MISSING_FILE, READ_FAILED, CORRUPT_FILE or INVALID_TENSOR. */
 export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   const file = basename(path);
   let handle: FileHandle;
@@ -28,7 +28,9 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
     throw new BitloomError("MISSING_FILE", `Cannot open ${file}`, { location: path, cause });
   }
   try {
-    const fileBytes = (await handle.stat()).size;
+    const stats = await handle.stat();
+    if (!stats.isFile()) throw new BitloomError("MISSING_FILE", `${file} is not a file`, { location: path });
+    const fileBytes = stats.size;
     const prefix = new Uint8Array(8);
     if (fileBytes >= 8) await readFully(handle, 0, prefix, file);
     const header = new Uint8Array(headerLength(prefix, fileBytes, file));
@@ -56,7 +58,15 @@ async function readFully(
 ): Promise<void> {
   let done = 0;
   while (done < into.byteLength) {
-    const { bytesRead } = await handle.read(into, done, into.byteLength - done, position + done);
+    const { bytesRead } = await handle
+      .read(into, done, into.byteLength - done, position + done)
+      .catch((cause) => {
+        throw new BitloomError("READ_FAILED", `Reading ${file} failed`, {
+          received: (cause as Error).message,
+          location: `${file}, byte ${position + done}`,
+          cause,
+        });
+      });
     if (bytesRead === 0) {
       throw new BitloomError("CORRUPT_FILE", `${file} ends early`, {
         expected: `${into.byteLength} bytes from byte ${position}`,

@@ -53,7 +53,7 @@ it("replaces an artifact but never a stranger's folder", async () => {
   const out = join(parent, "out");
   for (const text of ["one", "two"]) {
     const folder = await ArtifactFolder.create(out);
-    await folder.write("manifest.json", `{ "format": "bitloom", "name": "${text}" }`);
+    await folder.write("manifest.json", `{ "format": "bitloom", "name": "${text}", "files": [] }`);
     await folder.commit();
   }
   expect(await readFile(join(out, "manifest.json"), "utf8")).toContain("two");
@@ -63,7 +63,36 @@ it("replaces an artifact but never a stranger's folder", async () => {
   await mkdir(stranger);
   await writeFile(join(stranger, "cat.jpg"), "");
   await expect(ArtifactFolder.create(stranger)).rejects.toMatchObject({ code: "WRITE_FAILED" });
+  await writeFile(join(out, "notes.txt"), "");
+  await expect(ArtifactFolder.create(out)).rejects.toMatchObject({
+    code: "WRITE_FAILED",
+    received: "notes.txt",
+  });
 });
+
+it("takes the folders it made on the way along when it is discarded, and no others", async () => {
+  await mkdir(join(parent, "mine"));
+  for (const out of ["a/b/out", "mine/a/b/out", "mine/out"]) {
+    const folder = await ArtifactFolder.create(join(parent, out));
+    await folder.write("manifest.json", "{}");
+    await folder.discard();
+    expect(await readdir(parent, { recursive: true })).toEqual(["mine"]);
+  }
+  const folder = await ArtifactFolder.create(join(parent, "a/b/out"));
+  await writeFile(join(parent, "a/other"), "");
+  await folder.discard();
+  expect(await readdir(join(parent, "a"))).toEqual(["other"]);
+});
+
+it.each(["../outside", "/outside", "a/../../outside", "C:outside", "a b", ""])(
+  "writes no file called %j",
+  async (name) => {
+    const folder = await ArtifactFolder.create(join(parent, "out"));
+    await expect(folder.write(name, "x")).rejects.toMatchObject({ code: "INVALID_OPTION", received: name });
+    await folder.discard();
+    expect(await readdir(parent)).toEqual([]);
+  },
+);
 
 it("says so when the place cannot be written", async () => {
   await writeFile(join(parent, "file"), "");

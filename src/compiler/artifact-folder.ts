@@ -1,12 +1,13 @@
 import { createHash, randomBytes } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
-import { CHUNK_BYTES, type Manifest } from "../../runtime/manifest.ts";
+import { artifactPath, CHUNK_BYTES, type Manifest } from "../../runtime/manifest.ts";
 
 type FileEntry = Manifest["files"][number];
 
-/** Appends to one file while hashing it in `CHUNK_BYTES` pieces. */
+/** Appends to one file while hashing it in `CHUNK_BYTES` pieces. Throws WRITE_FAILED. */
 export class ArtifactFile {
   readonly #handle: FileHandle;
   readonly #path: string;
@@ -32,15 +33,22 @@ export class ArtifactFile {
       start = end;
       if (this.#inChunk === CHUNK_BYTES) this.#finishChunk();
     }
-    for (let start = 0; start < data.length; ) {
-      start += (await this.#handle.write(data, start)).bytesWritten;
+    try {
+      for (let start = 0; start < data.length; ) {
+        start += (await this.#handle.write(data, start)).bytesWritten;
+      }
+    } catch (cause) {
+      throw writeFailed(`cannot write ${this.#path}`, cause);
     }
     this.#bytes += data.length;
   }
 
   async close(): Promise<FileEntry> {
     if (this.#inChunk > 0 || this.#bytes === 0) this.#finishChunk();
-    await this.#handle.close();
+    // Some file systems tell only now that there was no room.
+    await this.#handle.close().catch((cause) => {
+      throw writeFailed(`cannot write ${this.#path}`, cause);
+    });
     return { path: this.#path, bytes: this.#bytes, sha256: this.#digests };
   }
 
@@ -62,12 +70,15 @@ export class ArtifactFile {
 export class ArtifactFolder {
   readonly #destination: string;
   readonly #staging: string;
+  /** The outermost folder that was made for this artifact to lie in. */
+  readonly #outermost: string;
   readonly #files: FileEntry[] = [];
   readonly #open = new Set<ArtifactFile>();
 
-  private constructor(destination: string, staging: string) {
+  private constructor(destination: string, staging: string, outermost: string) {
     this.#destination = destination;
     this.#staging = staging;
+    this.#outermost = outermost;
   }
 
   /** Throws WRITE_FAILED where the destination cannot be written, or holds something that is no artifact. */
@@ -75,13 +86,19 @@ export class ArtifactFolder {
     const destination = resolve(path);
     await refuseToReplace(destination);
     const staging = join(dirname(destination), `.${basename(destination)}.${randomBytes(6).toString("hex")}`);
-    await mkdir(staging, { recursive: true }).catch((cause) => {
+    const outermost = await mkdir(staging, { recursive: true }).catch((cause) => {
       throw writeFailed(`cannot create a folder in ${dirname(destination)}`, cause);
     });
-    return new ArtifactFolder(destination, staging);
+    return new ArtifactFolder(destination, staging, outermost ?? staging);
   }
 
   async open(path: string): Promise<ArtifactFile> {
+    if (!artifactPath.safeParse(path).success) {
+      throw new BitloomError("INVALID_OPTION", `"${path}" is no name for a file of an artifact`, {
+        expected: "letters, digits, dots, dashes and underscores, with slashes between folders",
+        received: path,
+      });
+    }
     const full = join(this.#staging, path);
     try {
       await mkdir(dirname(full), { recursive: true });
@@ -125,10 +142,18 @@ export class ArtifactFolder {
     if (replaced) await rm(old, { recursive: true, force: true });
   }
 
-  /** Removes everything written so far. */
+  /** Removes everything written so far, and the folders made on the way to it. */
   async discard(): Promise<void> {
     await Promise.all([...this.#open].map((file) => file.discard()));
     await rm(this.#staging, { recursive: true, force: true });
+    for (let folder = this.#staging; folder !== this.#outermost; ) {
+      folder = dirname(folder);
+      const isEmpty = await rmdir(folder).then(
+        () => true,
+        () => false,
+      );
+      if (!isEmpty) return;
+    }
   }
 }
 
@@ -140,15 +165,30 @@ async function refuseToReplace(destination: string): Promise<void> {
     if ((cause as NodeJS.ErrnoException).code === "ENOENT") return;
     throw writeFailed(`${destination} is not a folder that can be read`, cause);
   }
-  if (names.length === 0) return;
-  const manifest = await readFile(join(destination, "manifest.json"), "utf8").catch(() => "");
-  if (manifest.includes('"format": "bitloom"')) return;
+  const own = await artifactNames(join(destination, "manifest.json"));
+  const foreign = names.filter((name) => !own.has(name));
+  if (foreign.length === 0) return;
   throw new BitloomError("WRITE_FAILED", `${destination} holds files that are not a Bitloom artifact`, {
     expected: "a new or empty folder, or an artifact to replace",
-    received: names.slice(0, 5).join(", "),
+    received: foreign.slice(0, 5).join(", "),
     hint: "Choose another --out, or empty the folder yourself.",
   });
 }
+
+/** What an artifact's manifest says lies beside it, of whatever format version; nothing where it is no manifest. */
+async function artifactNames(manifest: string): Promise<ReadonlySet<string>> {
+  try {
+    const { files } = artifactFiles.parse(JSON.parse(await readFile(manifest, "utf8")));
+    return new Set(["manifest.json", ...files.map(({ path }) => path.split("/")[0]!)]);
+  } catch {
+    return new Set();
+  }
+}
+
+const artifactFiles = z.object({
+  format: z.literal("bitloom"),
+  files: z.array(z.object({ path: z.string() })),
+});
 
 function writeFailed(summary: string, cause: unknown): BitloomError {
   return new BitloomError("WRITE_FAILED", summary, {

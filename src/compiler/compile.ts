@@ -1,17 +1,20 @@
 import { resolve } from "node:path";
 import type { Plan } from "../../codegen/schedule/plan.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
+import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { partitionParameters } from "../../ir/passes/partition-parameters.ts";
-import { FORMAT_VERSION, type Manifest } from "../../runtime/manifest.ts";
+import { throwIfAborted } from "../../runtime/abort.ts";
+import { FORMAT_VERSION, type Manifest, WASM_MAX_THREADS } from "../../runtime/manifest.ts";
 import { checkManifest } from "../../runtime/parse-manifest.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
-import type { AnyModel } from "../dsl/model.ts";
+import { type AnyModel, isModel } from "../dsl/model.ts";
+import { describe, invalidOption, knownOptions } from "../dsl/options.ts";
 import { version } from "../version.ts";
 import { ArtifactFolder } from "./artifact-folder.ts";
 import { formatManifest } from "./format-manifest.ts";
 import { loaderSource, loaderTypes } from "./loader-files.ts";
-import { type BuildBounds, type HeadStorage, lowerModel } from "./lower.ts";
+import { type BuildBounds, type HeadStorage, headStorages, lowerModel } from "./lower.ts";
 import { weightFiller } from "./prepare/index.ts";
 import { writeWasmTarget } from "./wasm-target.ts";
 import { writeWeights } from "./weights-file.ts";
@@ -59,15 +62,29 @@ export interface CompileReport {
 }
 
 const DEFAULT_MAX_THREADS = 32;
+const optionNames: readonly (keyof CompileOptions)[] = [
+  "out",
+  "weights",
+  "head",
+  "bounds",
+  "maxThreads",
+  "files",
+  "verify",
+  "signal",
+  "onProgress",
+];
+const boundNames: readonly (keyof BuildBounds)[] = ["context", "chunk", "batch"];
 
 /**
  * Compiles a model into an artifact folder: graph, passes, kernels, plan, packed weights, typed loader. The
  * folder appears whole when everything has been written; a failure leaves nothing behind.
  *
  * @throws BitloomError with the codes of the stage that failed: the model's description, its weights
- *   (MISSING_TENSOR, SHAPE_MISMATCH, INVALID_WEIGHTS, …), UNSUPPORTED_OP, LIMIT_EXCEEDED, WRITE_FAILED
+ *   (MISSING_TENSOR, SHAPE_MISMATCH, INVALID_WEIGHTS, …), INVALID_OPTION, UNSUPPORTED_OP, LIMIT_EXCEEDED,
+ *   WRITE_FAILED, ABORTED
  */
 export async function compile(model: AnyModel, options: CompileOptions): Promise<CompileReport> {
+  checkArguments(model, options);
   const { out, weights, files = {}, maxThreads = DEFAULT_MAX_THREADS, signal, onProgress } = options;
   const { bounds = {}, head, verify } = options;
   const started = performance.now();
@@ -77,6 +94,7 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
   const lowered = lowerModel(model, weights, { ...lowering, after: "lower" });
   const graphs = lowerModel(model, weights, lowering);
   const plan = await schedule(graphs, { target: "wasm", maxThreads });
+  throwIfAborted(signal);
 
   const folder = await ArtifactFolder.create(out);
   try {
@@ -84,13 +102,12 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
     const { kernels, target, kernelBytes } = await writeWasmTarget(folder, plan);
     const graphMs = performance.now() - started;
 
-    signal?.throwIfAborted();
     const fill = await weightFiller(weights);
     const total = plan.regions.weights;
     const packed = await writeWeights(folder, plan, async (buffer, write) => {
-      signal?.throwIfAborted();
       let loaded = buffer.offset;
       await fill(buffer, async (bytes) => {
+        throwIfAborted(signal);
         await write(bytes);
         loaded += bytes.length;
         onProgress?.({ stage: "packing weights", loaded, total });
@@ -117,7 +134,7 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
     // What every load asks of a manifest, asked once before anyone can load it.
     checkManifest(manifest);
     await folder.write("manifest.json", formatManifest(manifest));
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     await folder.commit();
 
     const parameters = model.parameters().map(({ dims }) => dims.reduce((product, dim) => product * dim, 1));
@@ -145,6 +162,27 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
   } catch (error) {
     await folder.discard();
     throw error;
+  }
+}
+
+/** What TypeScript would have caught, and numbers out of range, before any work is done. */
+function checkArguments(model: AnyModel, options: CompileOptions): void {
+  if (!isModel(model)) {
+    throw new BitloomError("INVALID_MODEL", "What is to be compiled is no model", {
+      expected: "what defineModel or defineLanguageModel returns",
+      received: describe(model),
+    });
+  }
+  knownOptions("compile", options, optionNames);
+  knownOptions("compile: bounds", options.bounds ?? {}, boundNames);
+  const { out, weights, head, maxThreads = DEFAULT_MAX_THREADS } = options;
+  if (typeof out !== "string" || out === "") throw invalidOption("out", "a folder's path", out);
+  if (typeof weights?.info !== "function") throw invalidOption("weights", "a parameter source", weights);
+  if (head !== undefined && !headStorages.includes(head)) {
+    throw invalidOption("head", headStorages.join(", "), head);
+  }
+  if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > WASM_MAX_THREADS) {
+    throw invalidOption("maxThreads", `a whole number from 1 to ${WASM_MAX_THREADS}`, maxThreads);
   }
 }
 

@@ -11,9 +11,11 @@ import {
 import type { Pass } from "../../ir/rewrite.ts";
 import type { ParameterInfo, ParameterSource } from "../checkpoint/source.ts";
 import type { AnyModel } from "../dsl/model.ts";
+import { invalidOption } from "../dsl/options.ts";
 
 /** How the embedding and the output head are stored where they are not ternary. */
 export type HeadStorage = NonNullable<BindOptions["head"]>;
+export const headStorages: readonly HeadStorage[] = ["f32", "bf16", "f16", "int8"];
 
 /** Bounds a build may choose over the model's own. */
 export interface BuildBounds {
@@ -77,6 +79,10 @@ function trace(model: AnyModel, { context, chunk, batch }: BuildBounds): Graph {
     ...(chunk !== undefined && { seq: { max: chunk } }),
   };
   if (model.kind === "language-model") {
+    const longest = context ?? model.contextLength;
+    if (chunk !== undefined && chunk > longest) {
+      throw invalidOption("bounds.chunk", `at most the context of ${longest} tokens`, chunk);
+    }
     return model.trace({ symbols, ...(context !== undefined && { contextLength: context }) });
   }
   if (context !== undefined) {

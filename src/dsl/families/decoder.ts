@@ -54,7 +54,7 @@ export function decoder(config: LanguageModelConfig, parts: DecoderParts): Langu
 
   return defineLanguageModel({
     // A checkpoint's folder may be called anything.
-    name: config.name.replace(/[^A-Za-z0-9_.-]+/g, "-"),
+    name: config.name.replace(/[^A-Za-z0-9_.-]+/g, "-").replace(/^[.-]+/, "") || "model",
     vocabularySize,
     contextLength,
     bosToken,
