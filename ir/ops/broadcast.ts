@@ -17,9 +17,9 @@ export function broadcastReader(from: Tensor, target: readonly number[]): (index
   if (sizeOf(dims) === 1) return () => data[0]!;
   const targetStrides = stridesOf(target);
   const strides = stridesOf(dims);
-  const axes = dims.flatMap((dim, axis) => {
+  const axes = dims.map((dim, axis) => {
     const place = target.length - dims.length + axis;
-    return dim === 1 ? [] : [{ dim, stride: strides[axis]!, targetStride: targetStrides[place]! }];
+    return { dim, stride: strides[axis]!, targetStride: targetStrides[place]! };
   });
   return (index) => {
     let offset = 0;
