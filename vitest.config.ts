@@ -14,6 +14,7 @@ export default defineConfig({
   },
   test: {
     include: ["{src,ir,codegen,templates,runtime,errors,test,examples,bench}/**/*.test.ts"],
+    setupFiles: ["test/support/setup.ts"],
     testTimeout: 60_000,
     typecheck: { enabled: true, include: ["{src,test}/**/*.test-d.ts"] },
   },

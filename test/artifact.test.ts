@@ -1,6 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type LanguageModel, loadLanguageModel } from "../runtime/index.ts";
 import { openCheckpoint } from "../src/checkpoint/huggingface.ts";
@@ -43,6 +44,16 @@ describe.each(Object.keys(checkpoints) as CheckpointName[])("%s, compiled and lo
   afterAll(async () => {
     await model?.dispose();
     await rm(folder, { recursive: true, force: true });
+  });
+
+  it("needs a small download beside its weights", async () => {
+    const module = await readFile(
+      join(folder, "artifact", model.manifest.targets.wasm!.modules.relaxedShared),
+    );
+    const bytes = gzipSync(module).length;
+    console.log(`${name}: WebAssembly, gzipped: ${(bytes / 1024).toFixed(1)} KiB`);
+    // Together with the runtime, which runtime/size.test.ts measures, far below 150 kB.
+    expect(bytes).toBeLessThan(40 * 1024);
   });
 
   it("encodes every prompt as PyTorch's tokenizer does", () => {

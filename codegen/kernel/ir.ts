@@ -33,7 +33,7 @@ export type Parameter = BufferParameter | ScalarParameter;
  */
 export interface KernelFunction {
   readonly name: string;
-  /** First line of the source's doc comment. */
+  /** First sentence of the source's doc comment. */
   readonly doc?: string;
   readonly parameters: readonly Parameter[];
   readonly result?: ValueType;

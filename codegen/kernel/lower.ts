@@ -528,9 +528,9 @@ export function bindParameter(
   return { kind: "scalar", name, type: annotation.type };
 }
 
-/** The first line of a function's doc comment. */
+/** The first sentence of a function's doc comment, on one line. */
 export function docOf(typescript: typeof ts, node: KernelFunctionNode): string | undefined {
   const comment = typescript.getJSDocCommentsAndTags(node)[0];
   const text = comment === undefined ? undefined : typescript.getTextOfJSDocComment(comment.comment);
-  return text?.split("\n")[0]?.trim() || undefined;
+  return text?.replaceAll(/\s+/g, " ").match(/^.*?[.:](?= |$)|^.+/)?.[0];
 }
