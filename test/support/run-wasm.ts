@@ -4,7 +4,7 @@
  * starting one. Weights are packed by the obvious reference loops.
  */
 import type { KernelFunction } from "../../codegen/kernel/ir.ts";
-import type { Plan, WeightBuffer } from "../../codegen/schedule/plan.ts";
+import type { Plan, PlannedState, WeightBuffer } from "../../codegen/schedule/plan.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
 import { evaluate } from "../../codegen/schedule/symbols.ts";
 import { assemble } from "../../codegen/targets/wasm/assemble.ts";
@@ -12,11 +12,11 @@ import { renderKernelModule } from "../../codegen/targets/wasm/functions.ts";
 import { type Graph, topologicalOrder, type Value } from "../../ir/graph.ts";
 import { type InterpretResult, interpret, type Tensors } from "../../ir/interpret.ts";
 import { allocate, sizeOf, type Tensor, type TensorData } from "../../ir/tensor.ts";
-import type { Dim, DType } from "../../ir/types.ts";
-import { substituteDims } from "../../ir/types.ts";
-import type { Argument, Region } from "../../runtime/manifest.ts";
+import { type DType, substituteDims } from "../../ir/types.ts";
+import type { Argument, Region, TensorSlot } from "../../runtime/manifest.ts";
 import { hasRelaxedSimd } from "./kernel-host.ts";
 import { packGroupScales, packTernaryCodes, padTo } from "./pack.ts";
+import { type KernelCall, type Recording, replay } from "./replay.ts";
 
 export interface WasmTensors {
   readonly inputs: Readonly<Record<string, Tensor>>;
@@ -34,95 +34,137 @@ export interface WasmOptions {
   readonly threads?: number;
 }
 
-type Kernel = (...values: number[]) => void;
+export type Variant = "baseline" | "relaxed";
+
+/** Where an output or the next value of a state lies in the end. */
+interface RecordedTensor {
+  readonly kind: "outputs" | "states";
+  readonly name: string;
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  readonly address: number;
+  readonly bytes: number;
+}
+
+/** A run of one entry as plain data: replayed by any variant's module, on any engine. */
+export interface WasmRecording extends Recording {
+  readonly results: readonly RecordedTensor[];
+  readonly symbols: Readonly<Record<string, number>>;
+}
 
 const PAGE = 65_536;
-/** Fills memory no step has written: a kernel that reads it gives results no test mistakes for right ones. */
-const JUNK = 0xa7;
 
-/** Scheduled graphs and their compiled kernels. */
+/** Scheduled graphs and their assembled kernels. */
 export class WasmProgram {
   readonly plan: Plan;
+  /** The module of each variant; the same bytes where no kernel differs. */
+  readonly binaries: Readonly<Record<Variant, Uint8Array<ArrayBuffer>>>;
   readonly #graphs: Readonly<Record<string, Graph>>;
-  readonly #modules: Readonly<Record<"baseline" | "relaxed", WebAssembly.Module>>;
+  readonly #modules = new Map<Uint8Array, WebAssembly.Module>();
 
   private constructor(
     plan: Plan,
     graphs: Readonly<Record<string, Graph>>,
-    modules: Readonly<Record<"baseline" | "relaxed", WebAssembly.Module>>,
+    binaries: Readonly<Record<Variant, Uint8Array<ArrayBuffer>>>,
   ) {
     this.plan = plan;
     this.#graphs = graphs;
-    this.#modules = modules;
+    this.binaries = binaries;
   }
 
   static async compile(graphs: Readonly<Record<string, Graph>>): Promise<WasmProgram> {
     const plan = await schedule(graphs, { target: "wasm", maxThreads: 1 });
-    const compile = async (variant: "baseline" | "relaxed") =>
-      new WebAssembly.Module(
-        await assemble(variant, renderKernelModule(plan.kernels.map((kernel) => kernel[variant]))),
-      );
-    const baseline = await compile("baseline");
+    const assembled = (variant: Variant) =>
+      assemble(variant, renderKernelModule(plan.kernels.map((kernel) => kernel[variant])));
+    const baseline = await assembled("baseline");
     const differ = plan.kernels.some((kernel) => kernel.baseline !== kernel.relaxed);
     return new WasmProgram(plan, graphs, {
       baseline,
-      relaxed: differ && hasRelaxedSimd() ? await compile("relaxed") : baseline,
+      relaxed: differ ? await assembled("relaxed") : baseline,
     });
   }
 
   /** Computes what `interpret` computes, from the same tensors. */
   run(entryName: string, tensors: WasmTensors, options: WasmOptions = {}): InterpretResult {
-    const { plan } = this;
-    const graph = this.#graphs[entryName]!;
-    const entry = plan.entries[entryName]!;
-    const symbols = bindSymbols(graph, tensors);
-    const at = layOut(plan);
-    const memory = new WebAssembly.Memory({ initial: Math.ceil((at.end + 1) / PAGE), maximum: PAGE });
-    const bytes = new Uint8Array(memory.buffer);
-    bytes.fill(JUNK);
-    const weights = packWeights(plan, tensors.parameters);
-    for (const weight of weights) bytes.set(weight.bytes, at.weights + weight.offset);
-    bytes.fill(0, at.state, at.state + plan.regions.state);
-    for (const { name, offset } of plan.states) {
-      const given = tensors.states?.[name];
-      if (given !== undefined) bytes.set(bytesOf(given.data), at.state + offset);
-    }
-    for (const slot of entry.inputs) bytes.set(bytesOf(tensors.inputs[slot.name]!.data), at.io + slot.offset);
+    const recording = this.record(entryName, tensors);
+    const module = this.#module(options.relaxed && hasRelaxedSimd() ? "relaxed" : "baseline");
+    return replayed(recording, replay(module, recording, options.threads ?? 1));
+  }
 
-    const module = this.#modules[options.relaxed ? "relaxed" : "baseline"];
-    const { exports } = new WebAssembly.Instance(module, { env: { memory } });
+  /** What a run of an entry puts into memory, calls and reads. */
+  record(entryName: string, tensors: WasmTensors): WasmRecording {
+    const { plan } = this;
+    const entry = plan.entries[entryName]!;
+    const symbols = bindSymbols(this.#graphs[entryName]!, tensors);
+    const at = layOut(plan);
+    const memoryBytes = padTo(at.end + 1, PAGE);
+    const weights = packWeights(plan, tensors.parameters, at.weights);
+    const states = plan.states.flatMap(({ name, offset }) => {
+      const given = tensors.states?.[name];
+      return given === undefined ? [] : [{ address: at.state + offset, bytes: bytesOf(given.data) }];
+    });
+    const inputs = entry.inputs.map(({ name, offset }) => ({
+      address: at.io + offset,
+      bytes: bytesOf(tensors.inputs[name]!.data),
+    }));
+
     const kernels = new Map(plan.kernels.map((kernel) => [kernel.name, kernel.baseline]));
-    const threads = options.threads ?? 1;
+    const calls: KernelCall[] = [];
     for (const step of entry.steps) {
       const guarded = step.guard && evaluate(step.guard.value, symbols);
       if (guarded !== undefined && (guarded < step.guard!.lower || guarded > step.guard!.upper)) continue;
       const values = step.arguments.map((argument) => argumentValue(argument, at, symbols));
-      const range = evaluate(step.range, symbols);
-      const kernel = exports[step.kernel] as Kernel;
-      for (let thread = 0; thread < threads; thread++) {
-        const begin = Math.floor((range * thread) / threads);
-        const end = Math.floor((range * (thread + 1)) / threads);
-        if (begin < end) kernel(...values, begin, end);
-      }
       requireArity(kernels.get(step.kernel)!, values.length);
+      calls.push({ kernel: step.kernel, values, items: evaluate(step.range, symbols) });
     }
-    for (const weight of weights) {
-      requireIntact(bytes, at.weights + weight.offset, weight.bytes, weight.name);
-    }
-    requireIntact(bytes, 0, new Uint8Array(PAGE).fill(JUNK), "the first page");
-    requireIntact(bytes, at.end, new Uint8Array(bytes.length - at.end).fill(JUNK), "behind scratch memory");
-    const read = (base: number, dtype: DType, dims: readonly Dim[]): Tensor =>
-      readTensor(memory.buffer, base, dtype, substituteDims(dims, symbols) as number[]);
-    const outputs = entry.outputs.map((slot) => [
-      slot.name,
-      read(at.io + slot.offset, slot.dtype, slot.dims),
-    ]);
-    const states = plan.states.map((state) => [
-      state.name,
-      read(at.state + state.offset, state.dtype, state.dims),
-    ]);
-    return { outputs: Object.fromEntries(outputs), states: Object.fromEntries(states), symbols };
+
+    const result =
+      (kind: RecordedTensor["kind"], base: number) =>
+      ({ name, dtype, dims: symbolic, offset }: TensorSlot | PlannedState): RecordedTensor => {
+        const dims = substituteDims(symbolic, symbols) as number[];
+        const bytes = allocate(dtype, sizeOf(dims)).byteLength;
+        return { kind, name, dtype, dims, address: base + offset, bytes };
+      };
+    return {
+      memoryBytes,
+      image: [
+        ...weights,
+        { address: at.state, bytes: new Uint8Array(plan.regions.state) },
+        ...states,
+        ...inputs,
+      ],
+      calls,
+      untouchable: [
+        ...weights.map(({ name, address, bytes }) => ({ name, begin: address, end: address + bytes.length })),
+        { name: "the first page", begin: 0, end: PAGE },
+        { name: "what lies behind scratch memory", begin: at.end, end: memoryBytes },
+      ],
+      results: [
+        ...entry.outputs.map(result("outputs", at.io)),
+        ...plan.states.map(result("states", at.state)),
+      ],
+      symbols: Object.fromEntries(symbols),
+    };
   }
+
+  #module(variant: Variant): WebAssembly.Module {
+    const binary = this.binaries[variant];
+    const module = this.#modules.get(binary) ?? new WebAssembly.Module(binary);
+    this.#modules.set(binary, module);
+    return module;
+  }
+}
+
+/** The tensors that a replay has left. */
+export function replayed(recording: WasmRecording, results: readonly Uint8Array[]): InterpretResult {
+  const read = (wanted: RecordedTensor["kind"]) =>
+    Object.fromEntries(
+      recording.results.flatMap(({ kind, name, dtype, dims }, i) =>
+        kind === wanted ? [[name, tensorOf(results[i]!, dtype, dims)]] : [],
+      ),
+    );
+  const symbols = new Map(Object.entries(recording.symbols));
+  return { outputs: read("outputs"), states: read("states"), symbols };
 }
 
 /** Schedules and runs one graph. */
@@ -139,12 +181,6 @@ function requireArity(kernel: KernelFunction, given: number): void {
   if (kernel.parameters.length !== given + 2) {
     throw new Error(`${kernel.name} takes ${kernel.parameters.length - 2} arguments and is given ${given}`);
   }
-}
-
-/** Fails if a step wrote where none may. */
-function requireIntact(memory: Uint8Array, address: number, expected: Uint8Array, what: string): void {
-  const found = memory.subarray(address, address + expected.length);
-  if (Buffer.compare(found, expected) !== 0) throw new Error(`a kernel wrote to ${what}`);
 }
 
 type Addresses = Readonly<Record<Region | "scratch" | "end", number>>;
@@ -186,10 +222,11 @@ function bindSymbols(graph: Graph, tensors: WasmTensors): ReadonlyMap<string, nu
 }
 
 /** The bytes of every weight, from the interpreter's values of the build-time expressions. */
-function packWeights(
+export function packWeights(
   plan: Plan,
   parameters: Tensors,
-): { readonly name: string; readonly offset: number; readonly bytes: Uint8Array }[] {
+  base: number,
+): { readonly name: string; readonly address: number; readonly bytes: Uint8Array }[] {
   const outputs = plan.weights.map(({ value }, i) => ({ name: String(i), value }));
   const empty: Graph = {
     name: "weights",
@@ -208,7 +245,7 @@ function packWeights(
   return plan.weights.map((weight, i) => {
     const bytes = new Uint8Array(weight.bytes);
     bytes.set(bytesOf(packOne(weight, values[i]!)));
-    return { name: weight.name, offset: weight.offset, bytes };
+    return { name: weight.name, address: base + weight.offset, bytes };
   });
 }
 
@@ -241,8 +278,8 @@ function bytesOf(data: TensorData): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-function readTensor(buffer: ArrayBuffer, address: number, dtype: DType, dims: readonly number[]): Tensor {
+function tensorOf(bytes: Uint8Array, dtype: DType, dims: readonly number[]): Tensor {
   const data = allocate(dtype, sizeOf(dims));
-  bytesOf(data).set(new Uint8Array(buffer, address, data.byteLength));
+  bytesOf(data).set(bytes);
   return { type: { dtype, dims }, data };
 }
