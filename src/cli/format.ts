@@ -38,3 +38,8 @@ export function formatTable(rows: readonly (readonly string[])[], indent = "  ")
     })
     .join("\n");
 }
+
+/** The most memory this process has held so far, in bytes. */
+export function peakMemory(): number {
+  return process.resourceUsage().maxRSS * 1024;
+}

@@ -1,6 +1,6 @@
 import { BitloomError } from "../../../errors/index.ts";
 import type { LanguageModel } from "../../../runtime/index.ts";
-import { formatBytes, formatDuration, formatTable } from "../format.ts";
+import { formatBytes, formatDuration, formatTable, peakMemory } from "../format.ts";
 import { loadLanguageArtifact } from "../load-artifact.ts";
 
 export interface BenchOptions {
@@ -38,6 +38,7 @@ export async function bench(artifact: string, { threads, prefill, decode, repeat
       decodeTokensPerSecond: 1000 / decodeMs,
       decodeMs,
       weightBytesPerSecond: (bytesPerToken / decodeMs) * 1000,
+      peakMemoryBytes: peakMemory(),
       stepsPerToken: model.manifest.entries.decode?.steps.length ?? 0,
     };
     process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${render(model.name, prefill, report)}\n`);
@@ -57,6 +58,7 @@ ${formatTable([
   ["steps a token", String(report.stepsPerToken)],
   ["weights", formatBytes(number("weightBytes"))],
   ["weights a second", `${formatBytes(number("weightBytesPerSecond"))}/s`],
+  ["peak memory of this process", formatBytes(number("peakMemoryBytes"))],
 ])}`;
 }
 

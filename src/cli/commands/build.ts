@@ -3,7 +3,7 @@ import { basename, dirname, join, resolve } from "node:path";
 import { type CompileReport, compile } from "../../compiler/compile.ts";
 import type { HeadStorage } from "../../compiler/lower.ts";
 import { compareLogits } from "../compare-logits.ts";
-import { formatBytes, formatDuration, formatTable } from "../format.ts";
+import { formatBytes, formatDuration, formatTable, peakMemory } from "../format.ts";
 import { Progress } from "../progress.ts";
 import { openSubject, type SubjectOptions } from "../subject.ts";
 
@@ -78,12 +78,13 @@ ${formatTable([
     "weights",
     `${formatBytes(weights)}, ${(parameters.f32Bytes / weights).toFixed(1)} times smaller than f32`,
   ],
-  ["memory", formatBytes(memoryBytes)],
+  ["memory to run", formatBytes(memoryBytes)],
   ["kernels", `${kernels.count}, ${formatBytes(kernels.bytes)} of WebAssembly`],
   [
     "time",
     `${formatDuration(timings.graphMs)} for the graph, ${formatDuration(timings.weightsMs)} for the weights`,
   ],
+  ["peak memory of this build", formatBytes(peakMemory())],
 ])}
 ${formatTable(ops)}`;
 }
