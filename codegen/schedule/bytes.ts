@@ -1,6 +1,12 @@
-/** `1.5 GiB`, `12.0 MiB`, `640 bytes` */
+const units = ["B", "kB", "MB", "GB", "TB"];
+
+/** `640 B`, `3.84 kB`, `1.18 GB`: decimal units, at most three significant digits. */
 export function formatBytes(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB"];
-  const unit = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(1, bytes)) / 10));
-  return unit === 0 ? `${bytes} bytes` : `${(bytes / 1024 ** unit).toFixed(1)} ${units[unit]}`;
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : Number(value.toPrecision(3))} ${units[unit]}`;
 }

@@ -53,23 +53,23 @@ test("a plan reads as steps, buffers and kernels", async () => {
   const plan = await schedule({ run: parseGraph(layer) }, options);
   expect(formatPlan(plan)).toMatchInlineSnapshot(`
     "memory
-      weights 3.8 KiB in 3 buffers
-      state 0 bytes
-      temporaries 1.2 KiB
-      inputs and outputs 7.0 KiB
-      scratch 1.0 KiB a thread
+      weights 3.84 kB in 3 buffers
+      state 0 B
+      temporaries 1.22 kB
+      inputs and outputs 7.17 kB
+      scratch 1.02 kB a thread
     kernels (4)
       quantize_rms_norm                   templates/cpu/quantize.ts        1 steps
       ternary_matmul_gemv_scale_residual  templates/cpu/ternary-matmul.ts  1 steps
       ternary_matmul_gemm_scale_residual  templates/cpu/ternary-matmul.ts  1 steps
       elementwise_relu                    elementwise                      1 steps
     run(batch <= 1, seq <= 8): 4 steps
-      moves weights 3.8 KiB, read 7.8 KiB, written 4.8 KiB
-      3 temporaries of 1.2 KiB share 1.2 KiB
-      quantize %q        quantize_rms_norm                   seq items  weights 384 bytes  read 3.0 KiB  written 832 bytes
-      ternary_matmul %y  ternary_matmul_gemv_scale_residual  24 items                                                       if seq = 1
-      ternary_matmul %y  ternary_matmul_gemm_scale_residual  24 items   weights 3.4 KiB    read 3.8 KiB  written 3.0 KiB    if 2 <= seq <= 8
-      relu %z            elementwise_relu                    seq items                     read 1.0 KiB  written 1.0 KiB
+      moves weights 3.84 kB, read 8 kB, written 4.93 kB
+      3 temporaries of 1.22 kB share 1.22 kB
+      quantize %q        quantize_rms_norm                   seq items  weights 384 B    read 3.07 kB  written 832 B
+      ternary_matmul %y  ternary_matmul_gemv_scale_residual  24 items                                                   if seq = 1
+      ternary_matmul %y  ternary_matmul_gemm_scale_residual  24 items   weights 3.46 kB  read 3.9 kB   written 3.07 kB  if 2 <= seq <= 8
+      relu %z            elementwise_relu                    seq items                   read 1.02 kB  written 1.02 kB
     "
   `);
   expect(plan.entries.run!.steps[1]!.arguments.map(formatArgument).join(", ")).toMatchInlineSnapshot(
@@ -147,9 +147,9 @@ describe("memory", () => {
       return y = %y
     }`);
     expect(error.code).toBe("LIMIT_EXCEEDED");
-    expect(error.message).toContain("at most 4.0 GiB in all");
-    expect(error.message).toContain("state 4.0 GiB (largest: layers.0.cache, 4.0 GiB)");
-    expect(error.message).toContain("weights 1.9 GiB (largest: head.weight, 1.9 GiB)");
+    expect(error.message).toContain("at most 4.29 GB in all");
+    expect(error.message).toContain("state 4.29 GB (largest: layers.0.cache, 4.29 GB)");
+    expect(error.message).toContain("weights 2 GB (largest: head.weight, 2 GB)");
   });
 });
 

@@ -1,16 +1,3 @@
-const byteUnits = ["B", "kB", "MB", "GB", "TB"];
-
-/** `1.2 GB`, decimal units, at most three significant digits. */
-export function formatBytes(bytes: number): string {
-  let value = bytes;
-  let unit = 0;
-  while (value >= 999.5 && unit < byteUnits.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${unit === 0 ? value : Number(value.toPrecision(3))} ${byteUnits[unit]}`;
-}
-
 /** `740 ms`, `12.3 s`, `2 min 05 s`. */
 export function formatDuration(milliseconds: number): string {
   if (milliseconds < 10) return `${milliseconds.toFixed(1)} ms`;

@@ -1,4 +1,4 @@
-import { formatBytes } from "./format.ts";
+import { formatBytes } from "../../codegen/schedule/bytes.ts";
 
 /**
  * Tells a person how long work is going, on stderr: one line that redraws itself in a terminal, one plain

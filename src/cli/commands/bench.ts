@@ -1,6 +1,7 @@
+import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import { BitloomError } from "../../../errors/index.ts";
 import type { LanguageModel } from "../../../runtime/index.ts";
-import { formatBytes, formatDuration, formatTable, peakMemory } from "../format.ts";
+import { formatDuration, formatTable, peakMemory } from "../format.ts";
 import { loadLanguageArtifact } from "../load-artifact.ts";
 
 export interface BenchOptions {

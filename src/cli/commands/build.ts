@@ -1,9 +1,10 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import { type CompileReport, compile } from "../../compiler/compile.ts";
 import type { HeadStorage } from "../../compiler/lower.ts";
 import { compareLogits } from "../compare-logits.ts";
-import { formatBytes, formatDuration, formatTable, peakMemory } from "../format.ts";
+import { formatDuration, formatTable, peakMemory } from "../format.ts";
 import { Progress } from "../progress.ts";
 import { openSubject, type SubjectOptions } from "../subject.ts";
 

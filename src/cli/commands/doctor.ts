@@ -1,8 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { availableParallelism, cpus, totalmem } from "node:os";
+import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import { wasmFeatures } from "../../../runtime/index.ts";
 import { version } from "../../version.ts";
-import { formatBytes } from "../format.ts";
 
 interface Finding {
   readonly name: string;

@@ -1,19 +1,20 @@
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import type { Plan } from "../../../codegen/schedule/plan.ts";
-import { formatPlan } from "../../../codegen/schedule/plan-summary.ts";
+import { formatArgument, formatPlan } from "../../../codegen/schedule/plan-summary.ts";
 import { schedule } from "../../../codegen/schedule/schedule.ts";
 import { formatExpr } from "../../../codegen/schedule/symbols.ts";
 import { renderKernelModule } from "../../../codegen/targets/wasm/functions.ts";
 import { BitloomError } from "../../../errors/index.ts";
 import { partitionParameters } from "../../../ir/passes/partition-parameters.ts";
 import { printGraph } from "../../../ir/text/print.ts";
-import type { Argument, Manifest } from "../../../runtime/manifest.ts";
+import type { Manifest } from "../../../runtime/manifest.ts";
 import { parseManifest } from "../../../runtime/parse-manifest.ts";
 import { type HeadStorage, lowerModel, type Stage, stages } from "../../compiler/lower.ts";
 import { weightStatistics } from "../../compiler/weight-statistics.ts";
-import { formatBytes, formatTable } from "../format.ts";
+import { formatTable } from "../format.ts";
 import { openSubject, type SubjectOptions } from "../subject.ts";
 
 export interface InspectOptions extends SubjectOptions {
@@ -123,13 +124,6 @@ function formatSteps(name: string, { entries }: Manifest): string {
     values.map(formatArgument).join(", "),
   ]);
   return `${name}: ${steps.length} steps\n${formatTable(rows)}\n`;
-}
-
-/** `weights + 4096`, `batch * seq` */
-function formatArgument(argument: Argument): string {
-  if (argument.kind === "buffer") return `${argument.region} + ${formatExpr(argument.offset)}`;
-  if (argument.kind === "i32") return formatExpr(argument.value);
-  return argument.kind === "f32" ? String(argument.value) : argument.kind;
 }
 
 async function summarize(folder: string, manifest: Manifest): Promise<string> {
