@@ -1,0 +1,209 @@
+/**
+ * How close a target must come to the interpreter, op by op: integer parts bit for bit, float parts within the
+ * numerics contract's tiers.
+ */
+import { expect } from "vitest";
+import type { Node } from "../../ir/graph.ts";
+import { type OpName, ops } from "../../ir/ops/index.ts";
+import { type Tensor, tensor, toFloat32 } from "../../ir/tensor.ts";
+import { expectSameBits } from "./same-bits.ts";
+import { EPSILON, expectWithin } from "./tolerance.ts";
+
+/** One node's operands, and its results by the interpreter and by a target. */
+export interface Checked {
+  readonly node: Node;
+  readonly operands: readonly Tensor[];
+  readonly expected: readonly Tensor[];
+  readonly received: readonly Tensor[];
+}
+
+/** How an op's results are compared; `"bits"` where they must be the interpreter's own. */
+type Comparison = "bits" | ((checked: Checked) => void);
+
+/** Sums in any order: the error is bounded by the number of terms and the sum of their magnitudes. */
+function compareSums({ node, operands, expected, received }: Checked): void {
+  const attributes = node.attributes as { readonly axis: number; readonly keep_dims: boolean };
+  const [x] = operands as [Tensor];
+  const magnitudes: Tensor = { ...x, data: toFloat32(x).map(Math.abs) };
+  const [bound] = ops.sum.evaluate([magnitudes], attributes, [expected[0]!.type]);
+  const count = x.type.dims.at(attributes.axis)!;
+  const scale = node.op === "mean" ? 1 / count : 1;
+  const allowed = (i: number) => (count + 2) * EPSILON * bound!.data[i]! * scale;
+  expectWithin(received[0]!, expected[0]!, allowed, node.op);
+}
+
+/**
+ * The bound for dot products of K terms, from the product of magnitudes. int8 weights may be multiplied in fixed
+ * point, with activations of 30 bits relative to the largest of their row.
+ */
+function compareLinear({ node, operands, expected, received }: Checked): void {
+  const [x, w] = operands as [Tensor, Tensor];
+  const magnitude = (from: Tensor) => tensor("f32", from.type.dims, toFloat32(from).map(Math.abs));
+  const [bound] = ops.linear.evaluate([magnitude(x), magnitude(w)], {}, [expected[0]!.type]);
+  const [n, k] = w.type.dims as [number, number];
+  const activations = toFloat32(x);
+  const weights = toFloat32(magnitude(w));
+  const fixedPoint = (i: number) => {
+    if (w.type.encoding?.kind !== "int8") return 0;
+    const [row, column] = [Math.floor(i / n), i % n];
+    const own = activations.slice(row * k, (row + 1) * k);
+    const largest = own.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+    const sum = weights.slice(column * k, (column + 1) * k).reduce((total, value) => total + value, 0);
+    return 2 ** -29 * largest * sum;
+  };
+  const allowed = (i: number) => (k + 8) * EPSILON * bound!.data[i]! + fixedPoint(i);
+  expectWithin(received[0]!, expected[0]!, allowed, node.op);
+}
+
+function compareNorm({ node, operands, expected, received }: Checked): void {
+  const k = operands[0]!.type.dims.at(-1)!;
+  const relative = (Math.log2(k) + 8) * EPSILON;
+  expectWithin(
+    received[0]!,
+    expected[0]!,
+    (i) => relative * Math.abs(expected[0]!.data[i]!) + 1e-37,
+    node.op,
+  );
+}
+
+function compareSoftmax({ expected, received }: Checked): void {
+  const allowed = (i: number) => Math.min(2 ** -20, 1e-5 * expected[0]!.data[i]! + 1e-37);
+  expectWithin(received[0]!, expected[0]!, allowed, "softmax");
+}
+
+/**
+ * A score carries the rounding of its dot product into an exponential, and so into the weight of every value: an
+ * output moves by at most twice the largest score error times the largest value.
+ */
+function compareAttention({ node, operands, expected, received }: Checked): void {
+  const [q, k, v] = operands as [Tensor, Tensor, Tensor];
+  const { scale } = (node as Node<"attention">).attributes;
+  const width = q.type.dims[3]!;
+  const keyHeads = k.type.dims[2]!;
+  const group = q.type.dims[2]! / keyHeads;
+  const keys = toFloat32(k);
+  const largest = toFloat32(v).reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  const seen = k.type.dims[1]!;
+  const bounds = new Map<number, number>();
+  const boundOf = (row: number): number => {
+    const head = Math.floor((row % q.type.dims[2]!) / group);
+    let score = 0;
+    for (let key = head; key < keys.length / width; key += keyHeads) {
+      let magnitude = 0;
+      for (let i = 0; i < width; i++)
+        magnitude += Math.abs(q.data[row * width + i]! * keys[key * width + i]!);
+      score = Math.max(score, magnitude * scale);
+    }
+    return 2 * largest * ((width + 4) * score + seen + 16) * EPSILON;
+  };
+  const allowed = (i: number) => {
+    const row = Math.floor(i / width);
+    const bound = bounds.get(row) ?? boundOf(row);
+    bounds.set(row, bound);
+    return bound;
+  };
+  expectWithin(received[0]!, expected[0]!, allowed, "attention");
+}
+
+/** With a norm, a code on a rounding boundary may fall to either side; without one nothing may differ. */
+function compareQuantize(checked: Checked): void {
+  const { node, expected, received } = checked;
+  const [codes, d, sums] = received as [Tensor, Tensor, Tensor];
+  if ((node as Node<"quantize">).attributes.eps === undefined) {
+    compareBits(checked);
+    return;
+  }
+  expectWithin(d, expected[1]!, (i) => 1e-5 * expected[1]!.data[i]!, "d");
+  let different = 0;
+  expected[0]!.data.forEach((want, i) => {
+    if (codes.data[i] !== want) different++;
+  });
+  expectWithin(codes, expected[0]!, () => 1, "codes");
+  expect(different).toBeLessThanOrEqual(1 + codes.data.length / 100);
+  const k = codes.type.dims.at(-1)!;
+  sums.data.forEach((sum, row) => {
+    const own = Array.from(codes.data.subarray(row * k, (row + 1) * k) as ArrayLike<number>);
+    expect(sum, `sum of row ${row}`).toBe(own.reduce((a, b) => a + b, 0));
+  });
+}
+
+/** Functions with a helper: a few units in the last place, and of x where they end in a product with x. */
+function compareMath({ node, operands, expected, received }: Checked): void {
+  const allowed = (i: number) => {
+    const x = Math.abs(operands[0]!.data[i]!);
+    const own = Math.abs(expected[0]!.data[i]!) * 8 * EPSILON;
+    const product = ["silu", "gelu", "gelu_tanh"].includes(node.op) ? 8 * EPSILON * x : 0;
+    return own + product + 1e-37;
+  };
+  expectWithin(received[0]!, expected[0]!, allowed, node.op);
+}
+
+function compareBits({ node, expected, received }: Checked): void {
+  expected.forEach((result, i) => {
+    expectSameBits(received[i]!, result, `${node.op} result ${i}`);
+  });
+}
+
+const buildTimeOnly = "computed while a model is built";
+/** Every op is compared, or it is said why not: the type refuses an op that is missing here. */
+export const comparisons: { readonly [Op in OpName]: Comparison | { readonly uncovered: string } } = {
+  bit_linear: { uncovered: "lowered before scheduling" },
+  absmean_quantize: { uncovered: buildTimeOnly },
+  quantize_int8: { uncovered: buildTimeOnly },
+  weight_scale: { uncovered: buildTimeOnly },
+  rope_table: { uncovered: buildTimeOnly },
+  constant: { uncovered: buildTimeOnly },
+  linear: compareLinear,
+  embedding: "bits",
+  rms_norm: compareNorm,
+  rope: "bits",
+  cache_write: "bits",
+  attention: compareAttention,
+  softmax: compareSoftmax,
+  quantize: compareQuantize,
+  ternary_matmul: "bits",
+  elementwise: "bits",
+  sum: compareSums,
+  mean: compareSums,
+  max_reduce: "bits",
+  min_reduce: "bits",
+  cast: "bits",
+  reshape: "bits",
+  transpose: "bits",
+  slice: "bits",
+  concat: "bits",
+  exp: compareMath,
+  log: compareMath,
+  tanh: compareMath,
+  sigmoid: compareMath,
+  erf: compareMath,
+  silu: compareMath,
+  gelu: compareMath,
+  gelu_tanh: compareMath,
+  neg: "bits",
+  abs: "bits",
+  sqrt: "bits",
+  rsqrt: "bits",
+  reciprocal: "bits",
+  relu: "bits",
+  relu2: "bits",
+  to_f32: "bits",
+  add: "bits",
+  sub: "bits",
+  mul: "bits",
+  div: "bits",
+  max: "bits",
+  min: "bits",
+};
+
+/** Fails unless a node's results are as close as its op demands. */
+export function compareResults(checked: Checked): void {
+  const comparison = comparisons[checked.node.op];
+  if (comparison === "bits") compareBits(checked);
+  else if (typeof comparison === "function" && isTame(checked.operands)) comparison(checked);
+}
+
+/** Whether a float comparison means something: products of such operands stay far from overflow. */
+function isTame(operands: readonly Tensor[]): boolean {
+  return operands.every(({ data }) => data.every((value) => Math.abs(value) < 1e6));
+}
