@@ -6,39 +6,34 @@ import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openCheckpoint } from "../src/checkpoint/huggingface.ts";
 import { compileCheckpoint } from "../src/compiler/checkpoint.ts";
-import { launchBrowser, serve } from "./support/browser.ts";
+import { askWorker, launchBrowser } from "./support/browser.ts";
 import { bundleForBrowser } from "./support/bundle.ts";
 import { checkpoints, type GoldenPrompt, readGolden } from "./support/checkpoints.ts";
 
 /** Runs in a worker of the page: loads the artifact and answers each prompt, token by token. */
-const worker = `
+const answer = `
 import { loadLanguageModel } from "./runtime.js";
-self.onmessage = async ({ data: { artifact, prompts, threads } }) => {
-  try {
-    const warnings = [];
-    await using model = await loadLanguageModel(artifact, {
-      threads,
-      onWarning: ({ code }) => warnings.push(code),
-    });
-    const answers = [];
-    for (const { prompt, maxTokens } of prompts) {
-      const pieces = [];
-      const generation = model.generate(prompt, { maxTokens, ignoreStopTokens: true });
-      for await (const { text } of generation) pieces.push(text);
-      answers.push({ text: pieces.join(""), tokens: generation.result.tokens, pieces: pieces.length });
-    }
-    self.postMessage({ answers, warnings, device: model.device.description });
-  } catch (error) {
-    self.postMessage({ error: String(error) });
+export default async ({ prompts, threads }) => {
+  const warnings = [];
+  await using model = await loadLanguageModel("/artifact/", {
+    threads,
+    onWarning: ({ code }) => warnings.push(code),
+  });
+  const answers = [];
+  for (const { prompt, maxTokens } of prompts) {
+    const pieces = [];
+    const generation = model.generate(prompt, { maxTokens, ignoreStopTokens: true });
+    for await (const { text } of generation) pieces.push(text);
+    answers.push({ text: pieces.join(""), tokens: generation.result.tokens, pieces: pieces.length });
   }
+  return { answers, warnings, device: model.device.description };
 };
 `;
 
 interface Reply {
-  readonly answers?: { readonly text: string; readonly tokens: number[]; readonly pieces: number }[];
-  readonly warnings?: string[];
-  readonly device?: string;
-  readonly error?: string;
+  readonly answers: readonly { readonly text: string; readonly tokens: number[]; readonly pieces: number }[];
+  readonly warnings: readonly string[];
+  readonly device: string;
 }
 
 describe("in a browser's worker", () => {
@@ -64,40 +59,13 @@ describe("in a browser's worker", () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  async function answers(crossOriginIsolated: boolean, threads: number | undefined): Promise<Reply> {
-    const server = await serve({
-      crossOriginIsolated,
-      routes: {
-        "/": { text: "<!doctype html><title>bitloom</title>" },
-        "/worker.js": { text: worker },
-        "/runtime.js": { text: runtime },
-        "/artifact": { folder: join(folder, "artifact") },
-      },
-    });
-    const page = await browser.newPage();
-    try {
-      await page.goto(server.url);
-      return await page.evaluate(
-        (request) =>
-          new Promise<Reply>((resolve) => {
-            const worker = new Worker("/worker.js", { type: "module" });
-            worker.onmessage = ({ data }) => resolve(data);
-            worker.onerror = ({ message }) => resolve({ error: message });
-            worker.postMessage(request);
-          }),
-        {
-          artifact: `${server.url}/artifact/`,
-          threads,
-          prompts: golden.map(({ prompt, input_ids, greedy_ids }) => ({
-            prompt,
-            maxTokens: greedy_ids.length - input_ids.length,
-          })),
-        },
-      );
-    } finally {
-      await page.close();
-      await server.close();
-    }
+  function answers(crossOriginIsolated: boolean, threads: number | undefined): Promise<Reply> {
+    const routes = { "/runtime.js": { text: runtime }, "/artifact": { folder: join(folder, "artifact") } };
+    const prompts = golden.map(({ prompt, input_ids, greedy_ids }) => ({
+      prompt,
+      maxTokens: greedy_ids.length - input_ids.length,
+    }));
+    return askWorker(browser, { answer, crossOriginIsolated, routes }, { threads, prompts });
   }
 
   it.each([
@@ -106,16 +74,15 @@ describe("in a browser's worker", () => {
     { place: "an ordinary page", isolated: false, threads: undefined, says: /1 thread/ },
   ])("gives PyTorch's greedy text in $place", async ({ isolated, threads, says }) => {
     const reply = await answers(isolated, threads);
-    expect(reply.error).toBeUndefined();
     expect(reply.device).toMatch(says);
     // Chromium has relaxed SIMD, which Node 20 has not: here its kernels are held to the same bits.
     expect(reply.device).toMatch(/relaxed SIMD/);
     expect(reply.warnings).toEqual(isolated ? [] : ["NO_THREADS"]);
-    expect(reply.answers!.map(({ tokens }) => tokens)).toEqual(
+    expect(reply.answers.map(({ tokens }) => tokens)).toEqual(
       golden.map(({ input_ids, greedy_ids }) => greedy_ids.slice(input_ids.length)),
     );
     golden.forEach(({ greedy_text }, index) => {
-      const answer = reply.answers![index]!;
+      const answer = reply.answers[index]!;
       expect(answer.pieces).toBe(answer.tokens.length);
       expect(greedy_text.endsWith(answer.text)).toBe(true);
     });

@@ -71,3 +71,57 @@ export async function launchBrowser(): Promise<Browser> {
     ],
   });
 }
+
+export interface WorkerOptions extends StaticServerOptions {
+  /** The text of an ES module whose default export gives the answer to a request; it may import `routes`. */
+  readonly answer: string;
+}
+
+const workerShell = `
+import answer from "/answer.js";
+onmessage = async ({ data }) => {
+  try {
+    postMessage({ reply: await answer(data) });
+  } catch (error) {
+    postMessage({ error: String(error) });
+  }
+};`;
+
+/**
+ * Asks a worker of a fresh page. Requests and replies are plain data and typed arrays; an error in the worker
+ * is thrown here.
+ */
+export async function askWorker<Request, Reply>(
+  browser: Browser,
+  { answer, crossOriginIsolated, routes }: WorkerOptions,
+  request: Request,
+): Promise<Reply> {
+  const server = await serve({
+    crossOriginIsolated,
+    routes: {
+      "/": { text: "<!doctype html><title>bitloom</title>" },
+      "/worker.js": { text: workerShell },
+      "/answer.js": { text: answer },
+      ...routes,
+    },
+  });
+  const page = await browser.newPage();
+  try {
+    await page.goto(server.url);
+    const said: { reply?: unknown; error?: string } = await page.evaluate(
+      (request) =>
+        new Promise((resolve) => {
+          const worker = new Worker("/worker.js", { type: "module" });
+          worker.onmessage = ({ data }) => resolve(data);
+          worker.onerror = ({ message }) => resolve({ error: message });
+          worker.postMessage(request);
+        }),
+      request,
+    );
+    if (said.error !== undefined) throw new Error(`in the browser's worker: ${said.error}`);
+    return said.reply as Reply;
+  } finally {
+    await page.close();
+    await server.close();
+  }
+}
