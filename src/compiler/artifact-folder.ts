@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { z } from "zod";
@@ -86,10 +87,10 @@ export class ArtifactFolder {
     const destination = resolve(path);
     await refuseToReplace(destination);
     const staging = join(dirname(destination), `.${basename(destination)}.${randomBytes(6).toString("hex")}`);
-    const outermost = await mkdir(staging, { recursive: true }).catch((cause) => {
+    const outermost = await makeFolders(staging).catch((cause) => {
       throw writeFailed(`cannot create a folder in ${dirname(destination)}`, cause);
     });
-    return new ArtifactFolder(destination, staging, outermost ?? staging);
+    return new ArtifactFolder(destination, staging, outermost);
   }
 
   async open(path: string): Promise<ArtifactFile> {
@@ -155,6 +156,17 @@ export class ArtifactFolder {
       if (!isEmpty) return;
     }
   }
+}
+
+/**
+ * Makes a folder and those it lies in, and returns the outermost of the new ones. Unlike mkdir's own recursion
+ * it ends where a file system takes no folders at all, as /proc does.
+ */
+async function makeFolders(path: string): Promise<string> {
+  const missing = [path];
+  for (let parent = dirname(path); !existsSync(parent); parent = dirname(parent)) missing.unshift(parent);
+  for (const folder of missing) await mkdir(folder);
+  return missing[0]!;
 }
 
 async function refuseToReplace(destination: string): Promise<void> {
