@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { loadLanguageModel } from "../../runtime/index.ts";
 
 export interface LogitsComparison {
@@ -14,9 +15,9 @@ const POSITIONS = 32;
  * How far the logits of artifact `a` are from those of `b`, over one fixed pseudo-random sequence of tokens.
  * Both are folders of the same language model.
  */
-export async function compareLogits(a: string, b: string): Promise<LogitsComparison> {
-  const left = await collect(a);
-  const right = await collect(b);
+export async function compareLogits(a: string, b: string, signal: AbortSignal): Promise<LogitsComparison> {
+  const left = await collect(a, signal);
+  const right = await collect(b, signal);
   let difference = 0;
   let norm = 0;
   let sameTop = 0;
@@ -31,13 +32,15 @@ export async function compareLogits(a: string, b: string): Promise<LogitsCompari
   return { relativeL2: Math.sqrt(difference / norm), sameTop, positions: left.length };
 }
 
-async function collect(folder: string): Promise<Float32Array[]> {
-  const model = await loadLanguageModel(folder);
+async function collect(folder: string, signal: AbortSignal): Promise<Float32Array[]> {
+  const model = await loadLanguageModel(folder, { signal });
   try {
     const { vocabularySize, contextLength } = model.info;
     const rows: Float32Array[] = [];
     for (let position = 0; position < Math.min(POSITIONS, contextLength); position++) {
-      rows.push((await model.decode((position * 7919 + 13) % vocabularySize)).slice());
+      // A turn of the event loop, in which an interruption can arrive.
+      await setImmediate();
+      rows.push(await model.decode((position * 7919 + 13) % vocabularySize, { signal }));
     }
     return rows;
   } finally {

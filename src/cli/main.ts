@@ -7,7 +7,7 @@ import { version } from "../version.ts";
 function integer(minimum: number) {
   return (text: string): number => {
     const value = Number(text);
-    if (!Number.isInteger(value) || value < minimum) {
+    if (!/^\d+$/.test(text) || !Number.isSafeInteger(value) || value < minimum) {
       throw new InvalidArgumentError(`Expected a whole number of at least ${minimum}.`);
     }
     return value;
@@ -27,7 +27,7 @@ function decimal(minimum: number, maximum = Number.POSITIVE_INFINITY) {
 }
 
 function tokenList(text: string): number[] {
-  return text.split(",").map(integer(0));
+  return text.split(",").map((id) => integer(0)(id.trim()));
 }
 
 const program = new Command("bitloom")
@@ -115,10 +115,21 @@ program
   .option("--json", "print one JSON object instead of a list")
   .action(async (options) => (await import("./commands/doctor.ts")).doctor(options));
 
+// Whoever reads the output may have enough of it (`| head`), which is no failure.
+process.stderr.on("error", () => undefined);
+process.stdout.on("error", (cause: NodeJS.ErrnoException) => {
+  if (cause.code === "EPIPE") return;
+  fail(new BitloomError("WRITE_FAILED", "The output cannot be written", { received: cause.message, cause }));
+});
+
 try {
   await program.parseAsync();
 } catch (error) {
-  // What a person can act on; a stack trace only for what is a bug.
+  fail(error);
+}
+
+/** What a person can act on; a stack trace only for what is a bug. */
+function fail(error: unknown): void {
   process.stderr.write(`${error instanceof BitloomError ? `error: ${error.message}` : describeBug(error)}\n`);
   process.exitCode = 1;
 }

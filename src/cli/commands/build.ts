@@ -5,6 +5,7 @@ import { type CompileReport, compile } from "../../compiler/compile.ts";
 import type { HeadStorage } from "../../compiler/lower.ts";
 import { compareLogits } from "../compare-logits.ts";
 import { formatDuration, formatTable, peakMemory } from "../format.ts";
+import { interruptible } from "../interrupt.ts";
 import { Progress } from "../progress.ts";
 import { openSubject, type SubjectOptions } from "../subject.ts";
 
@@ -20,8 +21,16 @@ export interface BuildOptions extends SubjectOptions {
   readonly verify?: boolean;
 }
 
-/** Compiles a model into an artifact folder and says what became of it. */
+/** Compiles a model into an artifact folder and says what became of it. Interrupted, it leaves nothing behind. */
 export async function build(path: string | undefined, options: BuildOptions): Promise<void> {
+  await interruptible((signal) => buildUntil(signal, path, options));
+}
+
+async function buildUntil(
+  signal: AbortSignal,
+  path: string | undefined,
+  options: BuildOptions,
+): Promise<void> {
   const progress = new Progress();
   const compileTo = async (out: string, head: HeadStorage | undefined): Promise<CompileReport> => {
     const { model, weights, files } = await openSubject(path, options);
@@ -35,6 +44,7 @@ export async function build(path: string | undefined, options: BuildOptions): Pr
         ...(head && { head }),
         ...(maxThreads && { maxThreads }),
         ...(verify && { verify }),
+        signal,
         onProgress: ({ stage, loaded, total }) => progress.update(stage, loaded, total),
       });
     } finally {
@@ -52,7 +62,11 @@ export async function build(path: string | undefined, options: BuildOptions): Pr
   try {
     progress.update("building the unchanged head to compare with");
     await compileTo(join(folder, "reference"), undefined);
-    const { relativeL2, sameTop, positions } = await compareLogits(options.out, join(folder, "reference"));
+    const { relativeL2, sameTop, positions } = await compareLogits(
+      options.out,
+      join(folder, "reference"),
+      signal,
+    );
     process.stdout.write(
       `logits with --head ${options.head}: relative L2 ${relativeL2.toExponential(1)}, ` +
         `same most likely token at ${sameTop} of ${positions} positions\n`,

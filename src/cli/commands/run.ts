@@ -1,6 +1,7 @@
 import { text } from "node:stream/consumers";
 import { BitloomError } from "../../../errors/index.ts";
-import type { Prompt } from "../../../runtime/index.ts";
+import type { Generation, Prompt } from "../../../runtime/index.ts";
+import { interruptible } from "../interrupt.ts";
 import { loadLanguageArtifact } from "../load-artifact.ts";
 
 export interface RunOptions {
@@ -25,31 +26,29 @@ export async function run(artifact: string, options: RunOptions): Promise<void> 
   const { json, logits, chat, prompt, tokens, device, threads, ...generation } = options;
   if (logits && !json) throw new BitloomError("INVALID_OPTION", "--logits needs --json");
   const input = await readPrompt(options);
-  const controller = new AbortController();
-  const interrupt = () => controller.abort();
-  process.once("SIGINT", interrupt);
-  const model = await loadLanguageArtifact(artifact, { device, threads, signal: controller.signal });
-  try {
-    const answer = model.generate(input, { ...generation, signal: controller.signal });
-    if (json) {
-      const result = await answer.finish();
-      const { text, tokens, promptTokens, timings } = result;
-      const report = { text, tokens, promptTokens, timings };
-      const full = logits ? { ...report, logits: Array.from(result.promptLogits) } : report;
-      process.stdout.write(`${JSON.stringify(full)}\n`);
-      return;
-    }
+  await interruptible(async (signal) => {
+    const model = await loadLanguageArtifact(artifact, { device, threads, signal });
     try {
-      for await (const { text } of answer) process.stdout.write(text);
+      const answer = model.generate(input, { ...generation, signal });
+      await (json ? printJson(answer, logits ?? false) : stream(answer));
     } finally {
-      process.stdout.write("\n");
+      await model.dispose();
     }
-  } catch (error) {
-    if (error instanceof BitloomError && error.code === "ABORTED") process.exitCode = 130;
-    else throw error;
+  });
+}
+
+async function printJson(answer: Generation, withLogits: boolean): Promise<void> {
+  const { text, tokens, promptTokens, promptLogits, timings } = await answer.finish();
+  const report = { text, tokens, promptTokens, timings };
+  const full = withLogits ? { ...report, logits: Array.from(promptLogits) } : report;
+  process.stdout.write(`${JSON.stringify(full)}\n`);
+}
+
+async function stream(answer: Generation): Promise<void> {
+  try {
+    for await (const { text } of answer) process.stdout.write(text);
   } finally {
-    process.off("SIGINT", interrupt);
-    await model.dispose();
+    process.stdout.write("\n");
   }
 }
 
@@ -62,11 +61,16 @@ async function readPrompt({ prompt, tokens, chat }: RunOptions): Promise<Prompt>
     }
     return tokens;
   }
-  const content = prompt ?? (process.stdin.isTTY ? undefined : await text(process.stdin));
-  if (content === undefined) {
+  const content = prompt ?? (process.stdin.isTTY ? "" : await readLines());
+  if (prompt === undefined && content === "") {
     throw new BitloomError("INVALID_OPTION", "There is no prompt", {
       expected: "--prompt <text>, --tokens <ids>, or text on stdin",
     });
   }
   return chat ? [{ role: "user", content }] : content;
+}
+
+/** What is piped in, without the line break that ends it: that is the shell's. */
+async function readLines(): Promise<string> {
+  return (await text(process.stdin)).replace(/\r?\n$/, "");
 }
