@@ -1,4 +1,5 @@
 import fc from "fast-check";
+import { mathFunctions } from "../../codegen/schedule/scalar-code.ts";
 import { GraphBuilder } from "../../ir/builder.ts";
 import { type Graph, type Node, type Origin, producer, users, type Value } from "../../ir/graph.ts";
 import { type Attributes, type OpName, ops } from "../../ir/ops/index.ts";
@@ -36,7 +37,17 @@ export interface RandomGraphOptions {
   readonly size?: number;
   /** The dtypes that `cast` may produce. */
   readonly castTo?: readonly DType[];
+  /** Only what has one right value: no expression with a function that targets approximate, no quantized norm. */
+  readonly exact?: boolean;
 }
+
+/** Ops whose results every target must give bit for bit, where a graph's expressions are exact. */
+export const exactOps: readonly OpName[] = [
+  ...(["neg", "abs", "sqrt", "rsqrt", "reciprocal", "relu", "relu2", "to_f32"] as const),
+  ...(["add", "sub", "mul", "div", "max", "min", "cast", "constant", "max_reduce", "min_reduce"] as const),
+  ...(["reshape", "transpose", "slice", "concat", "embedding", "cache_write", "rope"] as const),
+  ...(["elementwise", "quantize", "ternary_matmul"] as const),
+];
 
 /**
  * Random graphs with symbols batch (at most 3) and seq (at most 5), odd sizes, shared values, states and several
@@ -72,6 +83,7 @@ const MAX_RANK = 5;
 class Draft {
   readonly random: Random;
   readonly castTo: readonly DType[];
+  readonly exact: boolean;
   readonly builder = new GraphBuilder("random");
   readonly batch: Dim;
   readonly seq: Dim;
@@ -83,6 +95,7 @@ class Draft {
   constructor(random: Random, options: RandomGraphOptions) {
     this.random = random;
     this.castTo = options.castTo ?? ["f32", "f16", "bf16", "i8", "u8", "i32", "u32", "bool"];
+    this.exact = options.exact ?? false;
     this.#allowed = options.ops && new Set(options.ops);
     this.batch = this.builder.symbol("batch", { max: 3 });
     this.seq = this.builder.symbol("seq", { max: 5 });
@@ -217,7 +230,10 @@ class Draft {
       return dtype === "i32" ? apply("to_f32", value) : value;
     }
     if (this.random.chance(0.4)) {
-      return apply(this.random.pick(unaryNames), this.expression(args, accumulator, depth - 1));
+      return apply(
+        this.random.pick(this.exact ? exactUnaryNames : unaryNames),
+        this.expression(args, accumulator, depth - 1),
+      );
     }
     const a = this.expression(args, accumulator, depth - 1);
     return apply(this.random.pick(binaryNames), a, this.expression(args, accumulator, depth - 1));
@@ -287,6 +303,7 @@ class Draft {
 }
 
 const unaryNames = Object.keys(unaryFunctions) as UnaryFunction[];
+const exactUnaryNames = unaryNames.filter((name) => !(mathFunctions as readonly string[]).includes(name));
 const binaryNames = Object.keys(binaryFunctions) as BinaryFunction[];
 
 function isFloat(type: TensorType): boolean {
@@ -554,7 +571,7 @@ function quantized(draft: Draft, x: Value): readonly Value[] {
       prologue: apply("add", arg(0), draft.expression(args.map((value) => value.type.dtype))),
     }),
   };
-  if (draft.random.chance(0.6)) return draft.apply("quantize", args, attributes);
+  if (draft.exact || draft.random.chance(0.6)) return draft.apply("quantize", args, attributes);
   return draft.apply("quantize", [...args, draft.parameter(dense("f32", [k]))], { ...attributes, eps: 1e-6 });
 }
 
