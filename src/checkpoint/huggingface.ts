@@ -1,4 +1,4 @@
-import { access, readFile, stat } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
@@ -8,10 +8,12 @@ import { type Architecture, type CheckpointConfig, parseConfig, type Quantizatio
 import { detectTernary } from "./detect-ternary.ts";
 import { familyParameters } from "./family-parameters.ts";
 import { nonFiniteWeight, widen } from "./float-bits.ts";
-import { openSafetensors, type SafetensorsFile } from "./safetensors.ts";
+import { existing, readJson, readOptionalJson } from "./json-file.ts";
+import type { SafetensorsFile } from "./safetensors.ts";
 import type { StoredTensor } from "./safetensors-header.ts";
 import { floatTypes } from "./safetensors-source.ts";
 import { type FloatType, type ParameterInfo, type ParameterSource, requireInfo } from "./source.ts";
+import { openTensors, type TensorPlace } from "./tensor-places.ts";
 
 /** A language model's weights with everything its family needs to build the graph. */
 export interface Checkpoint {
@@ -23,12 +25,6 @@ export interface Checkpoint {
   readonly tokenizerFiles: readonly string[];
   /** Jinja source. */
   readonly chatTemplate: string | null;
-}
-
-/** Where tensors lie: one file, or shards. */
-interface TensorPlace {
-  readonly file: SafetensorsFile;
-  readonly tensor: StoredTensor;
 }
 
 const tokenizerFileNames = [
@@ -109,67 +105,6 @@ async function markTernary(
     infos.set(path, marked ? { ...info, form: { ...info.form, ternary } } : info);
   }
   return infos;
-}
-
-/** Opens model.safetensors, or every shard that model.safetensors.index.json names. */
-async function openTensors(
-  folder: string,
-): Promise<{ places: ReadonlyMap<string, TensorPlace>; close: () => Promise<void> }> {
-  const single = join(folder, "model.safetensors");
-  const index = `${single}.index.json`;
-  const files = new Map<string, SafetensorsFile>();
-  const close = async () => {
-    await Promise.all([...files.values()].map((file) => file.close()));
-  };
-  const places = new Map<string, TensorPlace>();
-  try {
-    const [indexPath] = (await existing([single])).length > 0 ? [] : await existing([index]);
-    if (indexPath === undefined) {
-      const file = await openSafetensors(single);
-      files.set(single, file);
-      for (const tensor of file.tensors.values()) places.set(tensor.name, { file, tensor });
-    } else {
-      for (const [name, shard] of await readShardIndex(indexPath)) {
-        let file = files.get(shard);
-        if (file === undefined) {
-          file = await openSafetensors(join(folder, shard));
-          files.set(shard, file);
-        }
-        const tensor = file.tensors.get(name);
-        if (tensor === undefined) {
-          throw new BitloomError("MISSING_TENSOR", `Shard ${shard} lacks tensor "${name}"`, {
-            location: indexPath,
-          });
-        }
-        places.set(name, { file, tensor });
-      }
-    }
-  } catch (error) {
-    await close();
-    throw error;
-  }
-  return { places, close };
-}
-
-async function readShardIndex(path: string): Promise<Map<string, string>> {
-  const parsed = z.object({ weight_map: z.record(z.string(), z.string()) }).safeParse(await readJson(path));
-  if (!parsed.success) {
-    throw new BitloomError("CORRUPT_FILE", "The index of the shards is malformed", {
-      received: z.prettifyError(parsed.error),
-      location: path,
-    });
-  }
-  const map = new Map(Object.entries(parsed.data.weight_map));
-  for (const shard of map.values()) {
-    // A shard lies beside its index; a path would let a file name reach outside the folder.
-    if (shard !== basename(shard) || !shard.endsWith(".safetensors")) {
-      throw new BitloomError("CORRUPT_FILE", "The index names a shard that is not a safetensors file", {
-        received: shard,
-        location: path,
-      });
-    }
-  }
-  return map;
 }
 
 /** Files of either class exist with either naming of the sub-norms: the header decides, the class is the default. */
@@ -353,46 +288,3 @@ const tokenizerConfig = z.object({
     .union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))])
     .nullish(),
 });
-
-/** JSON files beside weights are small; the bound keeps a wrong file from filling memory. */
-const MAX_JSON_BYTES = 256 * 1024 * 1024;
-
-async function readJson(path: string): Promise<unknown> {
-  let text: string;
-  try {
-    if ((await stat(path)).size > MAX_JSON_BYTES) {
-      throw new BitloomError("CORRUPT_FILE", `${basename(path)} is too large to be a JSON file`, {
-        location: path,
-      });
-    }
-    text = await readFile(path, "utf8");
-  } catch (cause) {
-    if (cause instanceof BitloomError) throw cause;
-    throw new BitloomError("MISSING_FILE", `Cannot read ${basename(path)}`, { location: path, cause });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new BitloomError("CORRUPT_FILE", `${basename(path)} is not JSON`, {
-      received: String(cause),
-      location: path,
-      cause,
-    });
-  }
-}
-
-async function readOptionalJson(path: string): Promise<unknown> {
-  return (await existing([path])).length > 0 ? readJson(path) : undefined;
-}
-
-async function existing(paths: readonly string[]): Promise<string[]> {
-  const found = await Promise.all(
-    paths.map((path) =>
-      access(path).then(
-        () => true,
-        () => false,
-      ),
-    ),
-  );
-  return paths.filter((_, i) => found[i]);
-}

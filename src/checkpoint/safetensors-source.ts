@@ -1,7 +1,7 @@
 import { BitloomError } from "../../errors/index.ts";
-import { openSafetensors } from "./safetensors.ts";
 import type { SafetensorsType } from "./safetensors-header.ts";
 import { type FloatType, type ParameterSource, requireInfo } from "./source.ts";
+import { openTensors } from "./tensor-places.ts";
 
 /** Safetensors' names of the float types a weight may have. */
 export const floatTypes: Partial<Record<SafetensorsType, FloatType>> = {
@@ -11,31 +11,34 @@ export const floatTypes: Partial<Record<SafetensorsType, FloatType>> = {
 };
 
 /**
- * The float tensors of one safetensors file, under the names they have there: weights of a user's own model.
+ * The float tensors of a safetensors file, or of a folder with model.safetensors or its shards, under the names
+ * they have there: weights of a user's own model.
  * @throws BitloomError MISSING_FILE or CORRUPT_FILE; INVALID_TENSOR for a tensor of another dtype.
  */
 export async function safetensorsSource(path: string): Promise<ParameterSource> {
-  const file = await openSafetensors(path);
+  const { places, close } = await openTensors(path);
   const info: ParameterSource["info"] = (name) => {
-    const tensor = file.tensors.get(name);
-    if (tensor === undefined) return undefined;
+    const place = places.get(name);
+    if (place === undefined) return undefined;
+    const { file, tensor } = place;
     const dtype = floatTypes[tensor.dtype];
     if (dtype === undefined) {
       throw new BitloomError("INVALID_TENSOR", `Tensor "${name}" cannot be a weight`, {
         expected: Object.keys(floatTypes).join(", "),
         received: tensor.dtype,
-        location: path,
+        location: `${file.file}, tensor "${name}"`,
       });
     }
     return { dims: tensor.shape, form: { kind: "dense", dtype } };
   };
   return {
     info,
-    paths: () => file.tensors.keys(),
+    paths: () => places.keys(),
     async read(name, byteOffset, into) {
       requireInfo({ info }, name);
-      await file.read(file.tensors.get(name)!, byteOffset, into);
+      const { file, tensor } = places.get(name)!;
+      await file.read(tensor, byteOffset, into);
     },
-    close: () => file.close(),
+    close,
   };
 }

@@ -8,7 +8,6 @@ import { randomCheckpoint, randomParameter, randomSource } from "../checkpoint/r
 import { safetensorsSource } from "../checkpoint/safetensors-source.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
 import { checkpointModel } from "../compiler/checkpoint.ts";
-
 import { type AnyModel, isModel } from "../dsl/model.ts";
 import { importModule } from "./import-module.ts";
 
@@ -46,10 +45,28 @@ export async function openSubject(path: string | undefined, options: SubjectOpti
       hint: `For example: bitloom build --random ${Object.keys(knownModels)[0]} --out dist/random`,
     });
   }
+  if (typeof random === "string") {
+    throw new BitloomError("INVALID_OPTION", "--random takes no name beside a model", {
+      received: `${path} and --random ${random}`,
+    });
+  }
+  if (random && options.weights !== undefined) {
+    throw new BitloomError("INVALID_OPTION", "Weights are either given or random", {
+      received: `--weights ${options.weights} and --random`,
+    });
+  }
   const entry = await stat(path).catch((cause) => {
     throw new BitloomError("MISSING_FILE", `There is no ${path}`, { cause });
   });
-  if (entry.isDirectory()) return fromCheckpoint(await openCheckpoint(path));
+  if (entry.isDirectory()) {
+    if (random || options.weights !== undefined) {
+      throw new BitloomError("INVALID_OPTION", "A checkpoint brings its own weights", {
+        received: random ? "--random" : `--weights ${options.weights}`,
+        hint: "Leave the option out, or name a model file.",
+      });
+    }
+    return fromCheckpoint(await openCheckpoint(path));
+  }
   const model = await importModel(path);
   if (random !== undefined) {
     return { model, weights: randomSource(model.parameters().map(randomParameter), seed), files: {} };
@@ -60,7 +77,7 @@ export async function openSubject(path: string | undefined, options: SubjectOpti
   const beside = join(resolve(path), "..", "model.safetensors");
   if (existsSync(beside)) return { model, weights: await safetensorsSource(beside), files: {} };
   throw new BitloomError("MISSING_FILE", `${path} describes a model, but where are its weights?`, {
-    expected: "--weights <file>, --random, or a model.safetensors beside the model",
+    expected: "--weights <file or folder>, --random, or a model.safetensors beside the model",
     hint: "Use --random to try a model before it is trained.",
   });
 }
