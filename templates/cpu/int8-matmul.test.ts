@@ -86,7 +86,7 @@ describe("int8Matmul", () => {
 
   test.each([
     ["zeros", [0, -0, 0], 0],
-    ["magnitudes below 2^-100", [1e-31, -1e-31, 1e-35], 0],
+    ["magnitudes below 2^-99", [1e-31, -1e-31, 1e-35], 0],
     ["NaN", [1, Number.NaN, 2], Number.NaN],
     ["infinity", [1, Number.NEGATIVE_INFINITY, 2], Number.NaN],
   ])("a row of %s", async (_, values, wanted) => {
@@ -94,7 +94,19 @@ describe("int8Matmul", () => {
     expect(out[0]).toBe(wanted);
   });
 
-  test.each([2 ** -90, 3e38])("a row as large as %d keeps its precision", async (size) => {
+  test.each([1.5, 1.999])("a row of %d * 2^-100 is too small for a finite factor", async (size) => {
+    const out = await run(
+      Float32Array.of(size * 2 ** -100, -(2 ** -101)),
+      Int8Array.of(2, 3),
+      Float32Array.of(1),
+      1,
+      1,
+      2,
+    );
+    expect(out[0]).toBe(0);
+  });
+
+  test.each([1.001 * 2 ** -99, 2 ** -90, 3e38])("a row as large as %d keeps its precision", async (size) => {
     const out = await run(
       Float32Array.of(size, -size / 3),
       Int8Array.of(2, 3),

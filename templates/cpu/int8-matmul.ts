@@ -27,9 +27,9 @@ const EXACT_TERMS = 2048;
  *
  * Each row of x becomes integers of 30 bits relative to its largest magnitude, in two 16-bit halves, whose
  * products with the weights are summed exactly in i32 and rounded to f32 every 2048 terms. Twice as fast as
- * `denseMatmul` on int8. The error is below 2^-29 max|x| sum|w| plus the rounding of ceil(k/2048) f32
- * additions: less than that of a f32 sum unless the products that count have x far below max|x|.
- * A row with NaN or infinity, or without a magnitude above 2^-100, gives NaN or zeros.
+ * `denseMatmul` on int8. The error is below scale * (2^-29 max|x| sum|w| + (ceil(k/2048) + 8) 2^-24 sum|x w|):
+ * less than that of a f32 sum unless the products that count have x far below max|x|.
+ * A row with NaN or infinity, or without a magnitude above 2^-99, gives NaN or zeros.
  *
  * @param weights int8 [n, k] row-major, -127..127, seen as bytes, 16 bytes of slack
  * @param scales f32[n]
@@ -59,8 +59,8 @@ export function int8Matmul(
     const magnitude = largestMagnitude(x, row * xStride, k);
     const largest = bits.i32ToF32(magnitude);
     const good = magnitude < 0x7f800000;
-    const used = good && magnitude > 0x0d800000;
-    // x * factor is at most 32767 * 2^14.
+    const used = good && magnitude > 0x0e000000;
+    // x * factor is at most 32767 * 2^14; above 2^-99 the factor is finite.
     const factor = select(used, 536854528 / largest, 0);
     let unit = select(used, largest / 536854528, 0);
     if (!good) unit = bits.i32ToF32(0x7fc00000);
