@@ -89,6 +89,29 @@ describe("movement kernels", () => {
     const received = program.run("run", given, { threads: 2 });
     expectSameBits(received.outputs.y!, interpret(graph, given).outputs.y!);
   });
+
+  test("a column of a quantizer's codes is gathered into a row", async () => {
+    const graph = parseGraph(`graph @g() {
+      %x: input f32[64, 64]
+      %w: parameter "w" f32[4, 64] ternary(row)
+      %q: i8[64, 64], %d: f32[64, 1], %t: i32[64, 1] = quantize(%x) {bits = 8, granularity = "row"}
+      %p: i8[64, 64] = transpose(%q) {permutation = [1, 0]}
+      %r: i8[1, 64] = slice(%p) {axis = 0, start = 0, size = 1}
+      %f: f32[1, 64] = cast(%r) {dtype = "f32"}
+      %a: f32[1, 1] = sum(%f) {axis = 1, keep_dims = true}
+      %s: i32[1, 1] = cast(%a) {dtype = "i32"}
+      %y: i32[1, 4] = ternary_matmul(%r, %s, %w)
+      return y = %y
+    }`);
+    const w: Tensor = {
+      type: { dtype: "f32", dims: [4, 64], encoding: { kind: "ternary", scale: "row" } },
+      data: Int8Array.from({ length: 256 }, (_, i) => (i % 3) - 1),
+      scales: new Float32Array(4).fill(1),
+    };
+    const given = { inputs: { x: ramp([64, 64]) }, parameters: { w } };
+    const program = await WasmProgram.compile({ run: graph });
+    expectSameBits(program.run("run", given).outputs.y!, interpret(graph, given).outputs.y!);
+  });
 });
 
 describe("casts", () => {

@@ -111,7 +111,7 @@ function paddedCodes(value: Value, context: RuleContext): Place {
   const rows = rowsOf(place);
   const ready =
     place.buffer.paddedColumns === k &&
-    rows !== undefined &&
+    rows?.columnStride === 1 &&
     (rows.rows === 1 || sameExpr(rows.rowStride, padded)) &&
     context.upperBound(place.offset) % padded === 0;
   if (ready) return place;
