@@ -10,7 +10,7 @@ import {
 import type { OpName } from "../../ir/ops/index.ts";
 import { isBuildTime } from "../../ir/passes/partition-parameters.ts";
 import type { Dim, DType } from "../../ir/types.ts";
-import { formatType, sameType } from "../../ir/types.ts";
+import { formatDims, formatType } from "../../ir/types.ts";
 import type { SymbolExpr, TensorSlot } from "../../runtime/manifest.ts";
 import { type DraftStep, elementBytes, type GeneratedCall, type Place, type Storage } from "./draft.ts";
 import { type KernelLibrary, orderArguments, type TemplateCall } from "./library.ts";
@@ -35,7 +35,7 @@ export interface Shared {
 
 /** State by name, in one region that every entry sees at the same addresses. */
 export class StateRegion {
-  readonly #states = new Map<string, { readonly value: Value; readonly planned: PlannedState }>();
+  readonly #states = new Map<string, { readonly type: string; readonly planned: PlannedState }>();
   #bytes = 0;
 
   get states(): readonly PlannedState[] {
@@ -52,16 +52,17 @@ export class StateRegion {
     const { dtype } = value.type;
     // Strides of the largest shape: elements stay where they are when a symbol changes between calls.
     const largest = value.type.dims.map((dim) => upperBound(dim, bounds));
+    const type = `${formatType(value.type)} within ${formatDims(largest)}`;
     let known = this.#states.get(name);
     if (known === undefined) {
       const bytes = upperBound(elementCount(largest), bounds) * elementBytes(dtype);
-      known = { value, planned: { name, dtype, dims: value.type.dims, offset: this.#bytes, bytes } };
+      known = { type, planned: { name, dtype, dims: value.type.dims, offset: this.#bytes, bytes } };
       this.#bytes += align(bytes);
       this.#states.set(name, known);
-    } else if (!sameType(known.value.type, value.type)) {
+    } else if (known.type !== type) {
       throw new BitloomError("INVALID_GRAPH", `state "${name}" differs between entries`, {
-        expected: formatType(known.value.type),
-        received: formatType(value.type),
+        expected: known.type,
+        received: type,
       });
     }
     const { offset, bytes } = known.planned;

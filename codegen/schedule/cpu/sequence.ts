@@ -3,7 +3,7 @@ import type { SymbolExpr } from "../../../runtime/manifest.ts";
 import { bufferArgument, i32Argument, type Place } from "../draft.ts";
 import type { RuleContext } from "../rules.ts";
 import { elementCount, product } from "../symbols.ts";
-import { mergeAxes } from "../view.ts";
+import { isContiguous, mergeAxes } from "../view.ts";
 
 /** The element type of scores and of one lane of scratch. */
 const F32_BYTES = 4;
@@ -55,7 +55,8 @@ export function cacheWriteRule(node: NodeOf<"cache_write">, context: RuleContext
   const [cache, x, slots, positions] = node.operands as [Value, Value, Value, Value];
   const [batch, seq, heads, dim] = context.dims(x);
   const rows = headRows(x, context);
-  const inPlace = context.mayOverwrite(cache);
+  // A state whose inner dims are symbols has gaps, which the kernel does not know.
+  const inPlace = context.mayOverwrite(cache) && isContiguous(context.place(cache));
   const place = inPlace ? context.place(cache) : context.copy(context.place(cache), "cache copy");
   context.assign(node.results[0]!, place);
   context.call(
