@@ -12,7 +12,7 @@ import { bitnet } from "../src/dsl/families/index.ts";
 import { Random } from "./support/random.ts";
 import { exactOps, graphs, randomTensors } from "./support/random-graph.ts";
 import { WasmProgram } from "./support/run-wasm.ts";
-import { expectSameBits } from "./support/same-bits.ts";
+import { expectSameResults } from "./support/same-bits.ts";
 import { relativeL2 } from "./support/tolerance.ts";
 
 test("random graphs of exact ops give the interpreter's bits, however often they run", () =>
@@ -32,12 +32,7 @@ test("random graphs of exact ops give the interpreter's bits, however often they
           const given = { ...tensors, symbols: Object.fromEntries(tensors.symbols) };
           const expected = interpret(graph, given);
           const received = program.run("run", given, { threads });
-          for (const [name, want] of Object.entries(expected.outputs)) {
-            expectSameBits(received.outputs[name]!, want, name);
-          }
-          for (const [name, want] of Object.entries(expected.states)) {
-            expectSameBits(received.states[name]!, want, `next ${name}`);
-          }
+          expectSameResults(received, expected, `${threads} threads`);
         }
       },
     ),

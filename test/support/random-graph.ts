@@ -37,16 +37,16 @@ export interface RandomGraphOptions {
   readonly size?: number;
   /** The dtypes that `cast` may produce. */
   readonly castTo?: readonly DType[];
-  /** Only what has one right value: no expression with a function that targets approximate, no quantized norm. */
+  /** Only what has one right value: no function that targets approximate, no sum of floats in any order. */
   readonly exact?: boolean;
 }
 
-/** Ops whose results every target must give bit for bit, where a graph's expressions are exact. */
+/** Ops whose results every target must give bit for bit, in a graph that is `exact`. */
 export const exactOps: readonly OpName[] = [
   ...(["neg", "abs", "sqrt", "rsqrt", "reciprocal", "relu", "relu2", "to_f32"] as const),
   ...(["add", "sub", "mul", "div", "max", "min", "cast", "constant", "max_reduce", "min_reduce"] as const),
   ...(["reshape", "transpose", "slice", "concat", "embedding", "cache_write", "rope"] as const),
-  ...(["elementwise", "quantize", "ternary_matmul"] as const),
+  ...(["elementwise", "quantize", "ternary_matmul", "absmean_quantize", "weight_scale"] as const),
 ];
 
 /**
@@ -361,9 +361,10 @@ const recipes: { readonly [Name in OpName]: Recipe } = {
       ? draft.parameter(dense("f32", [n, k]))
       : draft.parameter(encoded([n, k], { kind: "ternary", scale: weight_scale }));
     const bias = draft.random.chance(0.3) ? [draft.parameter(dense("f32", [n]))] : [];
-    const activation = draft.random.chance(0.85)
-      ? { bits: bits(draft), granularity: granularity(draft) }
-      : null;
+    const activation =
+      draft.exact || draft.random.chance(0.85)
+        ? { bits: bits(draft), granularity: granularity(draft) }
+        : null;
     return [draft.one("bit_linear", [x, w, ...bias], { weight_scale, activation })];
   },
   linear(draft) {

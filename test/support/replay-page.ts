@@ -4,28 +4,32 @@ import { askWorker } from "./browser.ts";
 import { bundleForBrowser } from "./bundle.ts";
 import type { Recording } from "./replay.ts";
 
-/** A recording and the module whose kernels it is given. */
+/** A recording and what is to replay it: modules, and in how many shares each call's range is run. */
 export interface Replay {
-  readonly binary: Uint8Array;
   readonly recording: Recording;
-  readonly threads: number;
+  readonly variants: readonly { readonly binary: Uint8Array; readonly threads: number }[];
 }
 
 const answer = `
 import { replay } from "./replay.js";
 export default ({ binaries, replays }) => {
   const modules = binaries.map((binary) => new WebAssembly.Module(binary));
-  return replays.map(({ binary, recording, threads }) => replay(modules[binary], recording, threads));
+  return replays.map(({ recording, variants }) =>
+    variants.map(({ binary, threads }) => replay(modules[binary], recording, threads)));
 };`;
 
-/** Replays recordings in a browser; gives the bytes of each one's results. */
-export async function replayInBrowser(browser: Browser, replays: readonly Replay[]): Promise<Uint8Array[][]> {
+/** Replays recordings in a browser; gives the bytes of the results of each by each of its variants. */
+export async function replayInBrowser(
+  browser: Browser,
+  replays: readonly Replay[],
+): Promise<Uint8Array[][][]> {
   const replayer = await bundleForBrowser(fileURLToPath(new URL("./replay.ts", import.meta.url)));
   // A module travels once, however many recordings it runs.
-  const binaries = [...new Set(replays.map(({ binary }) => binary))];
-  return askWorker(
-    browser,
-    { answer, crossOriginIsolated: false, routes: { "/replay.js": { text: replayer } } },
-    { binaries, replays: replays.map((each) => ({ ...each, binary: binaries.indexOf(each.binary) })) },
-  );
+  const binaries = [...new Set(replays.flatMap(({ variants }) => variants.map(({ binary }) => binary)))];
+  const numbered = replays.map(({ recording, variants }) => ({
+    recording,
+    variants: variants.map(({ binary, threads }) => ({ binary: binaries.indexOf(binary), threads })),
+  }));
+  const routes = { "/replay.js": { text: replayer } };
+  return askWorker(browser, { answer, crossOriginIsolated: false, routes }, { binaries, replays: numbered });
 }

@@ -1,4 +1,5 @@
 import { expect } from "vitest";
+import type { InterpretResult } from "../../ir/interpret.ts";
 import type { Tensor } from "../../ir/tensor.ts";
 
 /** Fails unless two tensors have equal types and bits; every NaN is equal to every other. */
@@ -12,4 +13,14 @@ export function expectSameBits(received: Tensor, expected: Tensor, name = "tenso
   }
   expect(received.data.length, name).toBe(expected.data.length);
   if (expected.scales) expect(received.scales && [...received.scales], name).toEqual([...expected.scales]);
+}
+
+/** Fails unless two runs of an entry have the same bits in every output and next state. */
+export function expectSameResults(received: InterpretResult, expected: InterpretResult, name: string): void {
+  for (const kind of ["outputs", "states"] as const) {
+    expect(Object.keys(received[kind]), name).toEqual(Object.keys(expected[kind]));
+    for (const [key, want] of Object.entries(expected[kind])) {
+      expectSameBits(received[kind][key]!, want, `${name}, ${kind} "${key}"`);
+    }
+  }
 }

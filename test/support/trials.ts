@@ -4,7 +4,7 @@
  */
 import { GraphBuilder } from "../../ir/builder.ts";
 import type { Graph, Node } from "../../ir/graph.ts";
-import { interpret } from "../../ir/interpret.ts";
+import { type InterpretResult, interpret } from "../../ir/interpret.ts";
 import { ops } from "../../ir/ops/index.ts";
 import { isBuildTime } from "../../ir/passes/partition-parameters.ts";
 import { acc, apply, arg, type ScalarExpr, type ScalarFunction, substitute } from "../../ir/scalar.ts";
@@ -15,15 +15,15 @@ import { nodeGraph } from "./node-graph.ts";
 import { Random } from "./random.ts";
 import { randomTensors } from "./random-graph.ts";
 import type { WasmTensors } from "./run-wasm.ts";
-import { expectSameBits } from "./same-bits.ts";
+import { expectSameBits, expectSameResults } from "./same-bits.ts";
 
 export interface Trial {
   readonly name: string;
   /** Entries, compiled together. */
   readonly graphs: Readonly<Record<string, Graph>>;
   readonly runs: readonly { readonly entry: string; readonly tensors: WasmTensors }[];
-  /** Fails unless the outputs of each run are right. */
-  check(received: readonly (readonly Tensor[])[]): void;
+  /** Fails unless what each run gave is right. */
+  check(received: readonly InterpretResult[]): void;
 }
 
 /** Every run-time node of a graph by itself. */
@@ -56,9 +56,9 @@ function nodeTrial(node: Node, operands: readonly Tensor[], symbols: Graph["symb
     name: node.op,
     graphs: { run: alone.graph },
     runs: [{ entry: "run", tensors }],
-    check([received]) {
+    check([given]) {
       const expected = Object.values(interpret(alone.graph, tensors).outputs);
-      compareResults({ node, operands, expected, received: received! });
+      compareResults({ node, operands, expected, received: Object.values(given!.outputs) });
     },
   };
 }
@@ -83,12 +83,13 @@ function linearTrial(
       { entry: "sums", tensors },
       { entry: "run", tensors },
     ],
-    check([accumulators, received]) {
-      sums.check([accumulators!]);
-      const { type } = received![0]!;
-      const terms = [accumulators![0]!, ...operands.slice(2)];
-      const [after] = ops.elementwise.evaluate(terms, { expr: overOperands(epilogue) }, [type]);
-      expectSameBits(received![0]!, after!, "epilogue");
+    check([before, after]) {
+      sums.check([before!]);
+      const [accumulators] = Object.values(before!.outputs) as [Tensor];
+      const [received] = Object.values(after!.outputs) as [Tensor];
+      const terms = [accumulators, ...operands.slice(2)];
+      const expr = overOperands(epilogue);
+      expectSameBits(received, ops.elementwise.evaluate(terms, { expr }, [received.type])[0]!, "epilogue");
     },
   };
 }
@@ -153,8 +154,7 @@ function exactTrial(name: string, graph: Graph, inputs: Record<string, Tensor>, 
     runs,
     check(received) {
       for (const [i, { tensors }] of runs.entries()) {
-        const expected = Object.entries(interpret(graph, tensors).outputs);
-        for (const [j, [output, want]] of expected.entries()) expectSameBits(received[i]![j]!, want, output);
+        expectSameResults(received[i]!, interpret(graph, tensors), `run ${i}`);
       }
     },
   };
