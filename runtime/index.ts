@@ -17,6 +17,6 @@ export { Model } from "./model.ts";
 export { checkManifest, parseManifest } from "./parse-manifest.ts";
 export type { SamplingOptions } from "./sampling.ts";
 export type { TensorInputs, TensorOutputs } from "./session.ts";
-export type { ArtifactLocation, ArtifactSource, OpenFile } from "./source.ts";
+export type { ArtifactLocation, ArtifactSource, DirectoryHandle, OpenFile } from "./source.ts";
 export type { Tensor, TensorInput } from "./tensors.ts";
 export { type Message, Tokenizer, type TokenizerFiles } from "./tokenizer.ts";

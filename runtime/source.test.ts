@@ -1,8 +1,8 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, expectTypeOf, it } from "vitest";
 import { type FakeArtifact, fakeArtifact } from "../test/support/fake-artifact.ts";
-import { type ArtifactLocation, load } from "./index.ts";
+import { type ArtifactLocation, type DirectoryHandle, load } from "./index.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -72,8 +72,7 @@ describe("an http address", () => {
 });
 
 describe("a directory handle", () => {
-  /** As much of a FileSystemDirectoryHandle as reading takes. */
-  const directory = (files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>, prefix = ""): never => {
+  const directory = (files: ReadonlyMap<string, Uint8Array<ArrayBuffer>>, prefix = ""): DirectoryHandle => {
     const missing = () => Promise.reject(new DOMException("no such entry", "NotFoundError"));
     return {
       getDirectoryHandle: async (name: string) => directory(files, `${prefix}${name}/`),
@@ -81,8 +80,12 @@ describe("a directory handle", () => {
         const bytes = files.get(prefix + name);
         return bytes === undefined ? missing() : { getFile: async () => new File([bytes], name) };
       },
-    } as never;
+    };
   };
+
+  it("is what browsers call FileSystemDirectoryHandle", () => {
+    expectTypeOf<FileSystemDirectoryHandle>().toExtend<DirectoryHandle>();
+  });
 
   it("is walked down to each file", async () => {
     const artifact = await fakeArtifact();

@@ -17,6 +17,12 @@ export interface ArtifactSource {
   open(path: string, options: { readonly signal?: AbortSignal | undefined }): Promise<OpenFile>;
 }
 
+/** As much of a browser's FileSystemDirectoryHandle as reading takes; Node's types do not know that one. */
+export interface DirectoryHandle {
+  getDirectoryHandle(name: string): Promise<DirectoryHandle>;
+  getFileHandle(name: string): Promise<{ getFile(): Promise<File> }>;
+}
+
 /**
  * What `load` takes: a folder (a path or file URL in Node), the http(s) URL of one, the files of a browser's
  * folder picker or drop, or an own source.
@@ -25,7 +31,7 @@ export type ArtifactLocation =
   | string
   | URL
   | ArtifactSource
-  | FileSystemDirectoryHandle
+  | DirectoryHandle
   | Iterable<File>
   | ArrayLike<File>;
 
@@ -45,8 +51,21 @@ export function resolveSource(location: ArtifactLocation): ArtifactSource {
 
 function fromAddress(address: string): ArtifactSource {
   if (/^https?:/i.test(address)) return new HttpSource(new URL(address));
-  if (!isNode) return new HttpSource(new URL(address, globalThis.location?.href));
+  if (!isNode) return new HttpSource(relativeTo(globalThis.location?.href, address));
   return new FolderSource(/^file:/i.test(address) ? nodeModule("node:url").fileURLToPath(address) : address);
+}
+
+function relativeTo(page: string | undefined, address: string): URL {
+  try {
+    return new URL(address, page);
+  } catch (cause) {
+    // A worker made from a blob has no address that others are relative to.
+    throw new BitloomError("INVALID_OPTION", "The artifact's address cannot be resolved here", {
+      expected: "a whole URL",
+      received: address,
+      cause,
+    });
+  }
 }
 
 const missing = (location: string, cause?: unknown): BitloomError =>
@@ -142,9 +161,9 @@ class HttpSource implements ArtifactSource {
 }
 
 class DirectoryHandleSource implements ArtifactSource {
-  readonly #root: FileSystemDirectoryHandle;
+  readonly #root: DirectoryHandle;
 
-  constructor(root: FileSystemDirectoryHandle) {
+  constructor(root: DirectoryHandle) {
     this.#root = root;
   }
 

@@ -100,6 +100,11 @@ try {
   writeFileSync(join(folder, "use.ts"), typesProgram);
   const options = ["--noEmit", "--strict", "--module", "nodenext", "--target", "es2022", "--types", "node"];
   check("types of the artifact and the package", run("npx", ["tsc", ...options, "use.ts", "mlp.ts"]), "");
+  check(
+    "types without a browser's",
+    run("npx", ["tsc", ...options, "--lib", "es2023", "use.ts", "mlp.ts"]),
+    "",
+  );
 
   const wrong = model.replace("linear(12, 3", "linear(13, 3");
   writeFileSync(join(folder, "wrong.ts"), wrong);

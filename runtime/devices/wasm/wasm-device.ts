@@ -1,5 +1,5 @@
 import { BitloomError } from "../../../errors/index.ts";
-import { abortable, throwIfAborted } from "../../abort.ts";
+import { abortable } from "../../abort.ts";
 import type { Warning } from "../../events.ts";
 import type { Manifest, Region, WasmTarget } from "../../manifest.ts";
 import { isNode, nodeModule } from "../../node.ts";
@@ -72,7 +72,6 @@ export async function createWasmDevice(manifest: Manifest, options: WasmDeviceOp
       if (!(error instanceof BitloomError) || error.code !== "WORKER_FAILED") throw error;
       options.warn({ code: "NO_THREADS", message: `Running on one thread: ${error.message}` });
     }
-    throwIfAborted(options.signal);
   }
   return new WasmDevice(manifest, target, driver, memory, workers, features.relaxedSimd, () => death);
 }
