@@ -40,6 +40,14 @@ describe("the user's frame of a stack", () => {
     expect(userFrame(frames, installed)).toEqual({ file: "/app/mlp.ts", line: 4, column: 2 });
   });
 
+  it("is not a frame of another package, such as the one that runs the command line", () => {
+    const frames = stack(
+      "    at compile (file:///app/node_modules/bitloom/dist/index.js:10:5)",
+      "    at async Command.parseAsync (/app/node_modules/commander/lib/command.js:1122:5)",
+    );
+    expect(userFrame(frames, installed)).toBeUndefined();
+  });
+
   it("is a family's own line, which is the model's", () => {
     const frames = stack(
       "    at projection (/repo/src/dsl/layers/linear.ts:1:1)",

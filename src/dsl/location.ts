@@ -1,7 +1,7 @@
 import type { SourceLocation } from "../../ir/graph.ts";
 
 /**
- * Where the user's model called into Bitloom: the innermost stack frame that is not Bitloom's own. The
+ * Where the user's model called into Bitloom: the innermost stack frame that is no package's. The
  * text of the stack is read, rather than V8's call sites, because it is what source maps, TypeScript
  * loaders and test runners have already mapped back to the source. `undefined` when no frame is the
  * user's, as when a bundler has mixed Bitloom with other code.
@@ -14,12 +14,13 @@ export function callerLocation(): SourceLocation | undefined {
   return userFrame(stack, import.meta.url);
 }
 
-/** The first frame of `stack` outside of the package that the module `self` belongs to. */
+/** The first frame of `stack` outside of the package that the module `self` belongs to, and of any other. */
 export function userFrame(stack: string, self: string): SourceLocation | undefined {
   const root = /^(?<root>.*\/)(?:src\/dsl|dist)\/[^/]*$/.exec(toPath(self))?.groups?.root;
   for (const line of stack.split("\n").slice(1)) {
     const frame = parseFrame(line);
-    if (frame === undefined || (root !== undefined && isOwn(frame.file, root))) continue;
+    if (frame === undefined || frame.file.includes("/node_modules/")) continue;
+    if (root !== undefined && isOwn(frame.file, root)) continue;
     return frame;
   }
   return undefined;

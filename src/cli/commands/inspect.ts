@@ -102,17 +102,29 @@ async function inspectArtifact(folder: string, options: InspectOptions): Promise
       hint: "Inspect the model or the checkpoint instead.",
     });
   }
-  const manifest = parseManifest(await readFile(join(folder, "manifest.json"), "utf8"));
+  const manifest = parseManifest(await readText(join(folder, "manifest.json")));
+  const { entry } = options;
+  if (entry !== undefined) chooseEntry(manifest.entries, entry);
   if (options.kernel !== undefined) {
     const kernel = manifest.kernels.find(({ name }) => name === options.kernel);
     if (kernel === undefined) throw unknownKernel(manifest.kernels, options.kernel);
-    return readFile(join(folder, kernel.source), "utf8");
+    return readText(join(folder, kernel.source));
   }
   if (options.plan) {
-    const names = options.entry === undefined ? Object.keys(manifest.entries) : [options.entry];
-    return names.map((name) => formatSteps(chooseEntry(manifest.entries, name), manifest)).join("\n");
+    const names = entry === undefined ? Object.keys(manifest.entries) : [entry];
+    return names.map((name) => formatSteps(name, manifest)).join("\n");
   }
   return summarize(folder, manifest);
+}
+
+async function readText(path: string): Promise<string> {
+  return readFile(path, "utf8").catch((cause) => {
+    throw new BitloomError("READ_FAILED", "A file of the artifact cannot be read", {
+      received: (cause as Error).message,
+      location: path,
+      cause,
+    });
+  });
 }
 
 function formatSteps(name: string, { entries }: Manifest): string {

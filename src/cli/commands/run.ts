@@ -45,10 +45,14 @@ async function printJson(answer: Generation, withLogits: boolean): Promise<void>
 }
 
 async function stream(answer: Generation): Promise<void> {
+  let line = "";
   try {
-    for await (const { text } of answer) process.stdout.write(text);
+    for await (const { text } of answer) {
+      process.stdout.write(text);
+      line = "\n";
+    }
   } finally {
-    process.stdout.write("\n");
+    process.stdout.write(line);
   }
 }
 
