@@ -80,8 +80,10 @@ const step = z.object({
 const entry = z.object({
   inputs: z.array(tensor),
   outputs: z.array(tensor),
-  /** Largest value of each symbol the entry was planned for; the smallest is 1. */
+  /** Largest value of each symbol the entry was planned for. */
   symbols: z.record(identifier, positive),
+  /** Smallest value of the symbols that may not be 1. */
+  minimums: z.optional(z.record(identifier, positive)),
   steps: z.array(step),
 });
 

@@ -67,6 +67,8 @@ describe("parseManifest", () => {
     ["entries.run.outputs[0].dims[0]", (m) => (m.entries.run.inputs[0].dims[0] = 1)],
     ["entries.run.outputs[1].name", (m) => (m.entries.run.outputs[1].name = "y")],
     ["entries.run.symbols.batch", (m) => (m.entries.run.symbols.batch = 0)],
+    ["entries.run.minimums.batch", (m) => (m.entries.run.minimums = { batch: 1000 })],
+    ["entries.run.minimums.seq", (m) => (m.entries.run.minimums = { seq: 1 })],
     ["entries.run.steps[0].kernel", (m) => (m.entries.run.steps[0].kernel = "triple")],
     ["entries.run.steps[0].range", (m) => (m.entries.run.steps[0].range = "rows")],
     [

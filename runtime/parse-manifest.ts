@@ -148,6 +148,11 @@ function checkEntries(manifest: Manifest): void {
     const path = ["entries", name];
     const largest = new Map(Object.entries(entry.symbols));
     const smallest = new Map([...largest.keys()].map((symbol) => [symbol, 1]));
+    for (const [symbol, minimum] of Object.entries(entry.minimums ?? {})) {
+      const most = largest.get(symbol) ?? 0;
+      if (minimum > most) fail([...path, "minimums", symbol], `at most ${most}`, minimum);
+      smallest.set(symbol, minimum);
+    }
 
     const bound = new Set<string>();
     for (const side of ["inputs", "outputs"] as const) {

@@ -35,6 +35,19 @@ describe("bindInputs", () => {
     },
   );
 
+  it("refuses a symbol below what the entry was planned for", () => {
+    const short = (seq: number) => {
+      const data = new Float32Array(seq * 4);
+      return () =>
+        bindInputs(
+          { ...entry, minimums: { seq: 3 } },
+          { x: { data, dims: [1, seq, 4] }, lengths: new Int32Array(1) },
+        );
+    };
+    expect(short(3)().symbols.get("seq")).toBe(3);
+    expect(short(2)).toThrow(expect.objectContaining({ code: "INVALID_INPUT", received: "f32[1, 2, 4]" }));
+  });
+
   const x = (...dims: number[]) => ({ data: new Float32Array(dims.reduce((a, b) => a * b, 1)), dims });
   it.each([
     ["a missing input", { lengths: new Int32Array(1) }, "f32[batch, seq, 4]", "nothing"],

@@ -51,6 +51,7 @@ export function bindInputs(entry: Entry, inputs: Readonly<Record<string, TensorI
   const symbols = new Map<string, number>();
   const bind = (slot: TensorSlot, symbol: string, size: number, received: string) => {
     const largest = entry.symbols[symbol]!;
+    const smallest = smallestOf(entry, symbol);
     const bound = symbols.get(symbol) ?? size;
     if (bound !== size) {
       throw invalid(
@@ -59,8 +60,8 @@ export function bindInputs(entry: Entry, inputs: Readonly<Record<string, TensorI
         received,
       );
     }
-    if (!(size >= 1 && size <= largest)) {
-      throw invalid(slot.name, `${signature(slot)} with 1 <= ${symbol} <= ${largest}`, received);
+    if (!(size >= smallest && size <= largest)) {
+      throw invalid(slot.name, `${signature(slot)} with ${smallest} <= ${symbol} <= ${largest}`, received);
     }
     symbols.set(symbol, size);
   };
@@ -107,9 +108,13 @@ export function bindInputs(entry: Entry, inputs: Readonly<Record<string, TensorI
     }
   }
 
-  for (const symbol of Object.keys(entry.symbols)) if (!symbols.has(symbol)) symbols.set(symbol, 1);
+  for (const symbol of Object.keys(entry.symbols)) {
+    if (!symbols.has(symbol)) symbols.set(symbol, smallestOf(entry, symbol));
+  }
   return { tensors: given, symbols };
 }
+
+const smallestOf = (entry: Entry, symbol: string): number => entry.minimums?.[symbol] ?? 1;
 
 const kindOf = (value: unknown): string =>
   (value as object | undefined)?.constructor?.name ?? (value === null ? "null" : typeof value);

@@ -4,6 +4,7 @@ import {
   type Graph,
   type NodeOf,
   resultsOf,
+  type SourceLocation,
   topologicalOrder,
   type Value,
 } from "../../ir/graph.ts";
@@ -77,6 +78,8 @@ export interface DraftEntry {
   readonly inputs: readonly TensorSlot[];
   readonly outputs: readonly TensorSlot[];
   readonly steps: readonly DraftStep[];
+  /** Smallest value of the symbols that may not be 1. */
+  readonly minimums: ReadonlyMap<string, number>;
   readonly ioBytes: number;
   readonly scratchBytes: number;
 }
@@ -96,7 +99,9 @@ class EntryScheduler implements RuleContext {
   readonly #views = new Set<Value>();
   readonly #uses = new Map<Value, number>();
   readonly #steps: DraftStep[] = [];
+  readonly #minimums = new Map<string, number>();
   #label = "";
+  #location: SourceLocation | undefined;
   #ioBytes = 0;
   #scratchBytes = 0;
 
@@ -124,6 +129,7 @@ class EntryScheduler implements RuleContext {
       inputs,
       outputs,
       steps: this.#steps,
+      minimums: this.#minimums,
       ioBytes: this.#ioBytes,
       scratchBytes: this.#scratchBytes,
     };
@@ -140,6 +146,7 @@ class EntryScheduler implements RuleContext {
     }
     const name = node.results[0]?.name;
     this.#label = name === undefined ? node.op : `${node.op} %${name}`;
+    this.#location = node.location;
     rule(node, this);
   }
 
@@ -219,6 +226,18 @@ class EntryScheduler implements RuleContext {
 
   upperBound(expr: SymbolExpr): number {
     return upperBound(expr, this.#graph.symbols);
+  }
+
+  requireLength(dim: Dim, least: number): void {
+    const most = this.upperBound(dim);
+    if (least > most) {
+      throw new BitloomError("INVALID_ATTRIBUTE", `${this.#label} reaches past the end of its axis`, {
+        expected: `${dim} >= ${least}`,
+        received: typeof dim === "string" ? `${dim} <= ${most}` : `${dim}`,
+        ...(this.#location && { location: formatLocation(this.#location) }),
+      });
+    }
+    if (typeof dim === "string" && least > (this.#minimums.get(dim) ?? 1)) this.#minimums.set(dim, least);
   }
 
   place(value: Value): Place {

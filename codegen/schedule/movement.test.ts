@@ -53,6 +53,23 @@ describe("movement kernels", () => {
       { x: ramp([3, 7, 6]) },
     ));
 
+  test("a range of a symbolic axis bounds the symbol from below", async () => {
+    const text = (start: number) => `graph @g(batch <= 3, seq <= 9) {
+      %x: input f32[batch, seq, 6]
+      %y: f32[batch, 2, 6] = slice(%x) {axis = 1, start = ${start}, size = 2}
+      %z: f32[batch, 1, 6] = slice(%x) {axis = 1, start = -3, size = 1}
+      return y = %y, z = %z
+    }`;
+    await expectSame(text(5), { x: ramp([3, 7, 6]) });
+    const { plan } = await WasmProgram.compile({ run: parseGraph(text(5)) });
+    expect(plan.entries.run!.minimums).toEqual({ seq: 7 });
+    await expect(WasmProgram.compile({ run: parseGraph(text(8)) })).rejects.toMatchObject({
+      code: "INVALID_ATTRIBUTE",
+      expected: "seq >= 10",
+      received: "seq <= 9",
+    });
+  });
+
   test("concatenation along every axis", () =>
     expectSame(
       `graph @g(batch <= 3) {

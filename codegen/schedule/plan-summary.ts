@@ -30,7 +30,10 @@ export function formatPlan(plan: Plan): string {
 
 function formatEntry(name: string, entry: Entry, plan: Plan): string[] {
   const { traffic, arena } = plan.summaries[name]!;
-  const bounds = Object.entries(entry.symbols).map(([symbol, max]) => `${symbol} <= ${max}`);
+  const bounds = Object.entries(entry.symbols).map(([symbol, max]) => {
+    const min = entry.minimums?.[symbol];
+    return min === undefined ? `${symbol} <= ${max}` : `${min} <= ${symbol} <= ${max}`;
+  });
   const sum = (of: "weights" | "read" | "written") => traffic.reduce((total, step) => total + step[of], 0);
   const rows = entry.steps.map((step, i) => {
     const { weights, read, written } = traffic[i]!;

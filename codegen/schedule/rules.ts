@@ -26,6 +26,11 @@ export interface RuleContext {
   dims(value: Value): readonly Dim[];
   /** The largest value of an expression over this entry's symbols. */
   upperBound(expr: SymbolExpr): number;
+  /**
+   * Says that an axis must have this many elements: calls with fewer are refused.
+   * @throws INVALID_ATTRIBUTE if it never has
+   */
+  requireLength(dim: Dim, least: number): void;
   /** Where a value lies. Build-time values are placed in the weights region, dense. */
   place(value: Value): Place;
   /** The same elements row-major and without gaps, copied if need be. */

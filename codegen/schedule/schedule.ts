@@ -102,6 +102,7 @@ function finish(draft: DraftEntry): Entry {
     inputs: [...draft.inputs],
     outputs: [...draft.outputs],
     symbols: Object.fromEntries(symbols),
+    ...(draft.minimums.size > 0 && { minimums: Object.fromEntries(draft.minimums) }),
     steps: draft.steps.map(finishStep),
   };
 }

@@ -86,8 +86,10 @@ export const tensorRules = {
   },
   slice(node: NodeOf<"slice">, context: RuleContext) {
     const [x] = node.operands as [Value];
-    const { axis, start, size } = node.attributes;
-    context.view(node.results[0]!, sliceView(context.place(x), axisOf(axis, x), start, size));
+    const { start, size } = node.attributes;
+    const axis = axisOf(node.attributes.axis, x);
+    context.requireLength(x.type.dims[axis]!, start < 0 ? -start : start + size);
+    context.view(node.results[0]!, sliceView(context.place(x), axis, start, size));
   },
   concat(node: NodeOf<"concat">, context: RuleContext) {
     const result = node.results[0]!;

@@ -11,7 +11,9 @@ export const load = (options) => loadArtifact(new URL(".", import.meta.url), opt
 
 /** The artifact's `index.d.ts`: inputs and outputs of \`run\` with their literal shapes. */
 export function loaderTypes(name: string, run: Entry, isLanguageModel: boolean): string {
-  const bounds = Object.entries(run.symbols).map(([symbol, max]) => `1 <= ${symbol} <= ${max}`);
+  const bounds = Object.entries(run.symbols).map(
+    ([symbol, max]) => `${run.minimums?.[symbol] ?? 1} <= ${symbol} <= ${max}`,
+  );
   const model = isLanguageModel ? "LanguageModel" : "Model<Inputs, Outputs>";
   return `import type { ${isLanguageModel ? "LanguageModel" : "Model"}, LoadOptions, Tensor${
     isLanguageModel ? "" : ", TensorInput"
