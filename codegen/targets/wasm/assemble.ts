@@ -15,12 +15,19 @@ const features = {
 
 /**
  * Assembles WebAssembly text and validates the module.
- * @throws ASSEMBLE_FAILED with the text around the fault.
+ * @throws ASSEMBLE_FAILED with the text around the fault; OUT_OF_MEMORY where there is none for the assembler.
  */
 export async function assemble(name: string, wat: string): Promise<Uint8Array<ArrayBuffer>> {
   // wabt is a megabyte of compiled C++: only builds pay for it.
   assembler ??= import("wabt").then(({ default: open }) => open());
-  const wabt = await assembler;
+  const wabt = await assembler.catch((cause) => {
+    assembler = undefined;
+    throw new BitloomError("OUT_OF_MEMORY", "The assembler of WebAssembly cannot start", {
+      received: String(cause),
+      hint: "Close other programs, or raise the limit on the process's memory.",
+      cause,
+    });
+  });
   let module: ReturnType<Assembler["parseWat"]> | undefined;
   try {
     module = wabt.parseWat(`${name}.wat`, wat, features);

@@ -93,10 +93,10 @@ export class Workspace {
     this.#memory = memory;
   }
 
-  /** Compiles the kernels once a process; each workspace has memory of its own. */
+  /** Compiles the kernels once a process; each workspace has memory of its own. Throws OUT_OF_MEMORY. */
   static async open(): Promise<Workspace> {
     compiled ??= compileKernels();
-    const memory = new WebAssembly.Memory({ initial: 1, maximum: PAGE });
+    const memory = allocate();
     const instance = await WebAssembly.instantiate(await compiled, { env: { memory } });
     return new Workspace(instance.exports as unknown as PrepareKernels, memory);
   }
@@ -118,10 +118,7 @@ export class Workspace {
       try {
         this.#memory.grow(missing);
       } catch (cause) {
-        throw new BitloomError("OUT_OF_MEMORY", "Not enough memory to pack weights", {
-          expected: `${end} bytes`,
-          cause,
-        });
+        throw outOfMemory(end, cause);
       }
     }
     return addresses as { -readonly [I in keyof Sizes]: number };
@@ -168,4 +165,20 @@ export class Workspace {
     if (type === "bf16") this.kernels.findNonFiniteBf16(address, flag, 0, items);
     return found[0] !== 0;
   }
+}
+
+function allocate(): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: 1, maximum: PAGE });
+  } catch (cause) {
+    throw outOfMemory(PAGE, cause);
+  }
+}
+
+function outOfMemory(bytes: number, cause: unknown): BitloomError {
+  return new BitloomError("OUT_OF_MEMORY", "Not enough memory to pack weights", {
+    expected: `${bytes} bytes`,
+    received: (cause as Error).message,
+    cause,
+  });
 }
