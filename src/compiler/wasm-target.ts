@@ -21,7 +21,10 @@ const modules: { readonly [K in keyof WasmTarget["modules"]]: string } = {
 };
 
 /** Writes the four modules of a plan, and each kernel as text that a person can read. */
-export async function writeWasmTarget(folder: ArtifactFolder, plan: Plan): Promise<WrittenWasmTarget> {
+export async function writeWasmTarget(
+  folder: Pick<ArtifactFolder, "write">,
+  plan: Plan,
+): Promise<WrittenWasmTarget> {
   const symbolOrder = [
     ...new Set(Object.values(plan.entries).flatMap(({ symbols }) => Object.keys(symbols))),
   ];

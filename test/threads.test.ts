@@ -1,0 +1,128 @@
+/**
+ * The real driver: artifacts made in memory, loaded by the runtime, run by one to four threads here and in a
+ * browser, which takes the relaxed modules. Every call has the bits of the same steps walked one by one on a
+ * single thread, whatever the symbols' values and the states left by the calls before.
+ */
+
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { beforeAll, describe, expect, test } from "vitest";
+import type { Graph } from "../ir/graph.ts";
+import { runForwardPipeline } from "../ir/passes/pipelines.ts";
+import { specialize } from "../ir/passes/specialize.ts";
+import type { Tensor } from "../ir/tensor.ts";
+import { printGraph } from "../ir/text/print.ts";
+import { askWorker, launchBrowser } from "./support/browser.ts";
+import { bundleForBrowser } from "./support/bundle.ts";
+import { type ArtifactFiles, memoryArtifact } from "./support/memory-artifact.ts";
+import { Random } from "./support/random.ts";
+import { graphs, randomTensors } from "./support/random-graph.ts";
+import { type ArtifactCalls, type ArtifactResults, runArtifact } from "./support/run-artifact.ts";
+import { WasmProgram } from "./support/run-wasm.ts";
+import { expectSameBits } from "./support/same-bits.ts";
+
+const THREADS = [1, 2, 3, 4];
+
+/** Values of the symbols call after call: down and up, so that a call finds what a larger one left. */
+const symbolValues = [
+  { batch: 2, seq: 3 },
+  { batch: 3, seq: 5 },
+  { batch: 1, seq: 1 },
+  { batch: 3, seq: 1 },
+  { batch: 1, seq: 4 },
+];
+
+interface Case {
+  readonly name: string;
+  readonly files: ArtifactFiles;
+  readonly calls: ArtifactCalls["calls"];
+  /** The outputs of each call. */
+  readonly expected: readonly Readonly<Record<string, Tensor>>[];
+}
+
+/** A graph that also returns the next value of every state. */
+function withStates(graph: Graph): Graph {
+  const fixed = graph.symbols.has("slots") ? specialize(graph, { slots: 4 }) : graph;
+  const states = fixed.states.map(({ next }, i) => ({ name: `state ${i}`, value: next }));
+  return { ...fixed, outputs: [...fixed.outputs, ...states] };
+}
+
+async function randomCase(traced: Graph, seed: number): Promise<Case> {
+  const graph = runForwardPipeline(withStates(traced));
+  const program = await WasmProgram.compile({ run: graph });
+  const random = new Random(seed);
+  const { parameters } = randomTensors(graph, random);
+  let states: Readonly<Record<string, Tensor>> = {};
+  const calls: ArtifactCalls["calls"][number][] = [];
+  const expected: Case["expected"][number][] = [];
+  for (const values of symbolValues) {
+    const { inputs, symbols } = randomTensors(graph, random, values);
+    const result = program.run("run", { inputs, parameters, states, symbols: Object.fromEntries(symbols) });
+    states = result.states;
+    expected.push(result.outputs);
+    calls.push(runtimeTensors(inputs));
+  }
+  const files = await memoryArtifact({ run: graph }, parameters, THREADS.at(-1)!);
+  return { name: `tensors of seed ${seed} for ${printGraph(graph)}`, files, calls, expected };
+}
+
+function runtimeTensors(tensors: Readonly<Record<string, Tensor>>): ArtifactCalls["calls"][number] {
+  return Object.fromEntries(
+    Object.entries(tensors).map(([name, { data, type }]) => [name, { data, dims: type.dims }]),
+  ) as ArtifactCalls["calls"][number];
+}
+
+function expectResults(received: ArtifactResults, { name, expected }: Case, threads: number): void {
+  expect(received.device).toMatch(threads === 1 ? /1 thread$/ : new RegExp(`${threads} threads$`));
+  for (const [i, outputs] of expected.entries()) {
+    for (const [output, want] of Object.entries(outputs)) {
+      const data = received.calls[i]![output] as Tensor["data"];
+      expectSameBits({ ...want, data }, want, `${threads} threads, call ${i}, output "${output}" of ${name}`);
+    }
+  }
+}
+
+let cases: readonly Case[];
+beforeAll(async () => {
+  const castTo = ["f32", "f16", "bf16", "i8", "u8", "i32", "u32"] as const;
+  const samples = fc.sample(fc.record({ graph: graphs({ size: 16, castTo }), seed: fc.integer() }), 12);
+  cases = await Promise.all(samples.map(({ graph, seed }) => randomCase(graph, seed)));
+});
+
+describe("one to four threads give the bits of a single one", () => {
+  test("in this process", async () => {
+    for (const each of cases) {
+      for (const threads of THREADS) expectResults(await runArtifact({ ...each, threads }), each, threads);
+    }
+  });
+
+  test("in a browser, with relaxed SIMD", async () => {
+    const runner = await bundleForBrowser(
+      fileURLToPath(new URL("./support/run-artifact.ts", import.meta.url)),
+    );
+    const answer = `
+      import { runArtifact } from "./run-artifact.js";
+      export default async (requests) => {
+        const results = [];
+        for (const request of requests) results.push(await runArtifact(request));
+        return results;
+      };`;
+    const requests = cases.flatMap(({ files, calls }) =>
+      THREADS.map((threads) => ({ files, calls, threads })),
+    );
+    const browser = await launchBrowser();
+    try {
+      const results: ArtifactResults[] = await askWorker(
+        browser,
+        { answer, crossOriginIsolated: true, routes: { "/run-artifact.js": { text: runner } } },
+        requests,
+      );
+      for (const [i, result] of results.entries()) {
+        expect(result.device).toMatch(/relaxed SIMD/);
+        expectResults(result, cases[Math.floor(i / THREADS.length)]!, THREADS[i % THREADS.length]!);
+      }
+    } finally {
+      await browser.close();
+    }
+  });
+});
