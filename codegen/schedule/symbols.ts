@@ -99,11 +99,6 @@ export function ceilDiv(a: SymbolExpr, divisor: number): SymbolExpr {
   return sum(fromTerms(whole), ["ceildiv", remainder, divisor]);
 }
 
-/** a rounded up to a multiple of a positive integer. */
-export function roundUp(a: SymbolExpr, multiple: number): SymbolExpr {
-  return product(ceilDiv(a, multiple), multiple);
-}
-
 /** Whether two expressions in normal form are the same function of their symbols. */
 export function sameExpr(a: SymbolExpr, b: SymbolExpr): boolean {
   return a === b || (typeof a === "object" && typeof b === "object" && text(a) === text(b));

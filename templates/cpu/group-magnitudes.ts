@@ -1,4 +1,5 @@
-import { type Buffer, type f32, f32x4, type i32, math, v128 } from "bitloom/kernel";
+import { type Buffer, bits, type f32, type i32 } from "bitloom/kernel";
+import { largestMagnitude } from "./magnitude.ts";
 
 /**
  * The largest magnitude of each group of a row: the scale of weights that are already 0 or +-scale.
@@ -21,21 +22,9 @@ export function groupMagnitudes(
     let group = row * groups;
     for (let start = 0; start < k; start += groupSize) {
       const first = row * k + start;
-      const last = row * k + (start + groupSize < k ? start + groupSize : k);
-      magnitudes[group] = largestMagnitude(weights, first, last);
+      const count = start + groupSize < k ? groupSize : k - start;
+      magnitudes[group] = bits.i32ToF32(largestMagnitude(weights, first, count));
       group++;
     }
   }
-}
-
-function largestMagnitude(weights: Buffer<f32>, first: i32, last: i32): f32 {
-  let lanes = f32x4.splat(0);
-  const whole = first + ((last - first) & -4);
-  for (let i = first; i < whole; i += 4) lanes = f32x4.max(lanes, f32x4.abs(v128.load(weights, i)));
-  let largest = math.max(
-    math.max(f32x4.extractLane(lanes, 0), f32x4.extractLane(lanes, 1)),
-    math.max(f32x4.extractLane(lanes, 2), f32x4.extractLane(lanes, 3)),
-  );
-  for (let i = whole; i < last; i++) largest = math.max(largest, math.abs(weights[i]!));
-  return largest;
 }

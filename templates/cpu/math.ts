@@ -1,5 +1,5 @@
 /**
- * The functions of scalar expressions that are not single instructions, on four lanes (`exp4`) and on one
+ * The functions of scalar expressions that are not a few instructions, on four lanes (`exp4`) and on one
  * (`exp`). The scalar form is lane 0 of the vector form, so an element's value does not depend on whether it
  * fell into a vector or into the tail of a row.
  */
@@ -129,38 +129,6 @@ export function erf4(x: v128): v128 {
 }
 export function erf(x: f32): f32 {
   return f32x4.extractLane(erf4(f32x4.splat(x)), 0);
-}
-
-/** 1 / sqrt(x), both steps rounded. */
-export function rsqrt4(x: v128): v128 {
-  return f32x4.div(f32x4.splat(1), f32x4.sqrt(x));
-}
-export function rsqrt(x: f32): f32 {
-  return f32x4.extractLane(rsqrt4(f32x4.splat(x)), 0);
-}
-
-export function reciprocal4(x: v128): v128 {
-  return f32x4.div(f32x4.splat(1), x);
-}
-export function reciprocal(x: f32): f32 {
-  return 1 / x;
-}
-
-/** max(x, 0); NaN stays NaN. */
-export function relu4(x: v128): v128 {
-  return f32x4.max(x, f32x4.splat(0));
-}
-export function relu(x: f32): f32 {
-  return f32x4.extractLane(relu4(f32x4.splat(x)), 0);
-}
-
-/** max(x, 0)^2. */
-export function relu24(x: v128): v128 {
-  const r = relu4(x);
-  return f32x4.mul(r, r);
-}
-export function relu2(x: f32): f32 {
-  return f32x4.extractLane(relu24(f32x4.splat(x)), 0);
 }
 
 /** x sigmoid(x). */

@@ -12,6 +12,7 @@ import {
   math,
   v128,
 } from "bitloom/kernel";
+import { largestMagnitude } from "./magnitude.ts";
 
 /**
  * Quantizes rows of weights to int8: scale = RN(max|row| / 127), code = clamp(RNE(RN(w / scale)), -127, 127);
@@ -34,7 +35,7 @@ export function quantizeInt8(
   for (let row = begin; row < end; row++) {
     const first = row * k;
     const last = first + k;
-    const scale: f32 = bits.i32ToF32(largestMagnitude(weights, first, last)) / 127;
+    const scale: f32 = bits.i32ToF32(largestMagnitude(weights, first, k)) / 127;
     scales[row] = scale;
     const whole = first + (k & -16);
     if (scale === 0) {
@@ -51,24 +52,6 @@ export function quantizeInt8(
       }
     }
   }
-}
-
-/** max |weights[i]| as bits: comparing IEEE magnitudes as integers is exact and puts NaN above everything. */
-function largestMagnitude(weights: Buffer<f32>, first: i32, last: i32): i32 {
-  const mask = i32x4.splat(0x7fffffff);
-  let lanes = i32x4.splat(0);
-  const whole = first + ((last - first) & -4);
-  for (let i = first; i < whole; i += 4) lanes = i32x4.maxS(lanes, v128.and(v128.load(weights, i), mask));
-  let largest = i32x4.extractLane(lanes, 0);
-  largest = largerOf(largest, i32x4.extractLane(lanes, 1));
-  largest = largerOf(largest, i32x4.extractLane(lanes, 2));
-  largest = largerOf(largest, i32x4.extractLane(lanes, 3));
-  for (let i = whole; i < last; i++) largest = largerOf(largest, bits.f32ToI32(weights[i]!) & 0x7fffffff);
-  return largest;
-}
-
-function largerOf(a: i32, b: i32): i32 {
-  return a > b ? a : b;
 }
 
 function rounded(weights: Buffer<f32>, at: i32, scale: v128): v128 {
