@@ -23,8 +23,11 @@ export interface TemplateCall {
   readonly captured?: readonly DraftArgument[];
 }
 
-/** A target's templates by name; `relaxed` ones have a variant for relaxed SIMD. */
-export type Templates = ReadonlyMap<string, { readonly template: Template; readonly relaxed: boolean }>;
+/** A target's templates by name, with their place in the package; `relaxed` ones have a variant for relaxed SIMD. */
+export type Templates = ReadonlyMap<
+  string,
+  { readonly template: Template; readonly source: string; readonly relaxed: boolean }
+>;
 
 /**
  * The kernels of a plan. Each distinct specialization and each distinct generated kernel is made once, however
@@ -58,14 +61,14 @@ export class KernelLibrary {
     const key = `${call.template}:${JSON.stringify(constants)}:${call.inlineKey ?? ""}`;
     const known = this.#kernels.get(key);
     if (known !== undefined) return known;
-    const { template, relaxed } = this.#templates.get(call.template)!;
+    const { template, source, relaxed } = this.#templates.get(call.template)!;
     const name = this.#unique(call.name);
     const make = (extra: Readonly<Record<string, Option>>): KernelFunction =>
       specialize(template, { name, options: { ...call.options, ...extra } });
     const baseline = make(relaxed ? { relaxed: false } : {});
     const kernel = {
       name,
-      template: `templates/cpu/${call.template}.ts`,
+      template: source,
       baseline,
       relaxed: relaxed ? make({ relaxed: true }) : baseline,
     };

@@ -1,4 +1,4 @@
-import { loadTemplate, specialize, type Template } from "../../kernel/frontend.ts";
+import { loadTemplate, specialize } from "../../kernel/frontend.ts";
 import type { KernelFunction } from "../../kernel/ir.ts";
 import { templatePath } from "../../kernel/template-path.ts";
 import type { Templates } from "../library.ts";
@@ -30,10 +30,14 @@ export async function cpuTarget(name: string): Promise<Target> {
 }
 
 async function loadParts() {
-  const templates = new Map<string, { readonly template: Template; readonly relaxed: boolean }>();
-  for (const [file, { fn, relaxed }] of Object.entries(files)) {
-    templates.set(file, { template: await loadTemplate(templatePath(`cpu/${file}.ts`), fn), relaxed });
-  }
+  const templates: Templates = new Map(
+    await Promise.all(
+      Object.entries(files).map(async ([file, { fn, relaxed }]) => {
+        const template = await loadTemplate(templatePath(`cpu/${file}.ts`), fn);
+        return [file, { template, source: `templates/cpu/${file}.ts`, relaxed }] as const;
+      }),
+    ),
+  );
   return { templates, math: { scalar: await mathHelpers(""), vector: await mathHelpers("4") } };
 }
 
