@@ -10,7 +10,15 @@ export type Annotation =
   | { readonly kind: "static" }
   | { readonly kind: "void" };
 
-const valueTypes: readonly string[] = ["i32", "u32", "i64", "f32", "f64", "v128"] satisfies ValueType[];
+const valueTypes: readonly string[] = [
+  "i32",
+  "u32",
+  "i64",
+  "f32",
+  "f64",
+  "v128",
+  "u32x4",
+] satisfies ValueType[];
 const storageTypes: readonly string[] = [
   "i8",
   "u8",
@@ -21,6 +29,7 @@ const storageTypes: readonly string[] = [
   "i64",
   "f32",
   "f64",
+  "u32x4",
 ] satisfies StorageType[];
 
 export function readAnnotation(typescript: typeof ts, node: ts.TypeNode): Annotation {

@@ -13,7 +13,13 @@ export type Binding =
   | { readonly kind: "record"; readonly fields: ReadonlyMap<string, Binding> }
   /** A run-time value; `assignable` if it is a `let`. */
   | { readonly kind: "value"; readonly expression: Expr; readonly assignable: boolean }
-  | { readonly kind: "buffer"; readonly name: string; readonly element: StorageType }
+  /** A buffer, or with `shared` an array of the workgroup. */
+  | {
+      readonly kind: "buffer";
+      readonly name: string;
+      readonly element: StorageType;
+      readonly shared?: boolean;
+    }
   /** `registers(n, x)` and constant tables. */
   | { readonly kind: "list"; readonly elements: readonly Binding[] }
   /** A function of a kernel file, or a local arrow function with the scope it closes over. */
@@ -53,7 +59,7 @@ export function describe(binding: Binding): string {
     case "record":
       return "a record of options";
     case "buffer":
-      return `Buffer<${binding.element}>`;
+      return `${binding.shared === true ? "Shared" : "Buffer"}<${binding.element}>`;
     case "list":
       return "a list of registers";
     default:

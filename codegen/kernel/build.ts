@@ -5,7 +5,7 @@
  */
 import { BitloomError } from "../../errors/index.ts";
 import { foldBinary } from "./fold.ts";
-import { intrinsics } from "./intrinsic-table.ts";
+import { intrinsics, isWord, typesOf } from "./intrinsic-table.ts";
 import {
   type Access,
   type BinaryOperator,
@@ -17,6 +17,7 @@ import {
   type NumericType,
   type Parameter,
   type ScalarParameter,
+  type SharedArray,
   type Stmt,
   type StorageType,
   type ValueType,
@@ -45,20 +46,17 @@ export function buffer(name: string, element: StorageType, access: Access = "rea
 export function scalar(name: string, type: ValueType = "i32"): ScalarParameter {
   return { kind: "scalar", name, type };
 }
+/** Memory of a workgroup, for the kernel's `shared`. */
+export function sharedArray(name: string, element: SharedArray["element"], length: number): SharedArray {
+  return { name, element, length };
+}
 export function kernel(
   name: string,
   parameters: readonly Parameter[],
   body: readonly Stmt[],
-  options: { doc?: string; result?: ValueType; helpers?: readonly KernelFunction[] } = {},
+  options: Partial<Pick<KernelFunction, "doc" | "result" | "helpers" | "workgroupSize" | "shared">> = {},
 ): KernelFunction {
-  return {
-    name,
-    ...(options.doc === undefined ? {} : { doc: options.doc }),
-    parameters,
-    ...(options.result === undefined ? {} : { result: options.result }),
-    body,
-    helpers: options.helpers ?? [],
-  };
+  return { ...options, name, parameters, body, helpers: options.helpers ?? [] };
 }
 
 // Expressions
@@ -136,7 +134,7 @@ export function conditional(condition: Expr, ifTrue: Expr, ifFalse: Expr): Expr 
 export function convert(type: NumericType, operand: Expr): Expr {
   return operand.type === type ? operand : { kind: "convert", type, operand };
 }
-export function load(from: BufferParameter, index: Expr): Expr {
+export function load(from: BufferParameter | SharedArray, index: Expr): Expr {
   requireType("an index is i32", index, "i32");
   return { kind: "load", type: loadedType(from.element), buffer: from.name, index };
 }
@@ -144,22 +142,24 @@ export function load(from: BufferParameter, index: Expr): Expr {
 export function intrinsic(
   name: string,
   args: readonly Expr[],
-  extra: { buffer?: BufferParameter; immediates?: readonly number[] } = {},
+  extra: { buffer?: BufferParameter | SharedArray; immediates?: readonly number[] } = {},
 ): Expr {
   const entry = intrinsics.get(name);
   if (entry === undefined) {
     throw new BitloomError("KERNEL_TYPE", "there is no such intrinsic", { received: name });
   }
-  const given = args.map((argument) => argument.type).join(", ");
-  if (given !== entry.parameters.join(", ")) {
-    throw typeError(`${name} takes other arguments`, entry.parameters.join(", "), given);
-  }
-  if ((extra.buffer !== undefined) !== entry.memory) {
+  if ((extra.buffer === undefined) !== (entry.memory === undefined)) {
     throw typeError(
       `${name} takes other arguments`,
-      entry.memory ? "a buffer" : "no buffer",
+      entry.memory === undefined ? "no buffer" : `a ${entry.memory} array`,
       extra.buffer?.name ?? "none",
     );
+  }
+  const word = extra.buffer?.element ?? args[entry.parameters.indexOf("word")]?.type ?? "void";
+  const types = typesOf(entry, isWord(word) ? word : "f32");
+  const given = args.map((argument) => argument.type).join(", ");
+  if (given !== types.parameters.join(", ")) {
+    throw typeError(`${name} takes other arguments`, types.parameters.join(", "), given);
   }
   const immediates = extra.immediates ?? [];
   if (immediates.length !== entry.immediates.count) {
@@ -171,7 +171,7 @@ export function intrinsic(
   }
   return {
     kind: "intrinsic",
-    type: entry.result,
+    type: types.result,
     name,
     ...(extra.buffer === undefined ? {} : { buffer: extra.buffer.name }),
     args,
@@ -206,7 +206,7 @@ function declare(name: string, value: Expr, mutable: boolean): Stmt {
 export function assign(name: string, value: Expr): Stmt {
   return { kind: "assign", name, value };
 }
-export function store(to: BufferParameter, index: Expr, value: Expr): Stmt {
+export function store(to: BufferParameter | SharedArray, index: Expr, value: Expr): Stmt {
   requireType("an index is i32", index, "i32");
   requireType(`elements of ${to.name} are ${to.element}`, value, loadedType(to.element));
   return { kind: "store", buffer: to.name, index, value };

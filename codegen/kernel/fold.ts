@@ -179,7 +179,12 @@ export function isPure(expression: Expr): boolean {
     case "load":
       return isPure(expression.index);
     case "intrinsic":
-      return expression.type !== "void" && expression.args.every(isPure);
+      // Loading for the whole workgroup is a barrier as well.
+      return (
+        expression.type !== "void" &&
+        expression.name !== "workgroupUniformLoad" &&
+        expression.args.every(isPure)
+      );
     case "call":
       return false;
   }

@@ -2,16 +2,19 @@
  * The front end: kernels written as TypeScript functions become kernel IR.
  *
  * `loadTemplate` finds the function, `specialize` fixes its options. A template's first parameter may be
- * `options: Static<…>`; the others are buffers and scalars, `begin` and `end` last. See docs/kernels.md for
- * the accepted subset of TypeScript.
+ * `options: Static<…>`; the others are buffers and scalars, `begin` and `end` last. Kernels for workgroups
+ * have no such range, but a number `workgroupSize` among their options. See docs/kernels.md for the accepted
+ * subset of TypeScript.
  */
 import { readAnnotation } from "./annotation.ts";
 import { type Binding, Scope } from "./bindings.ts";
 import { HelperSet } from "./helper-set.ts";
+import { intrinsics } from "./intrinsic-table.ts";
 import type { InlineFunction, KernelFunction, Parameter } from "./ir.ts";
 import type { Template } from "./load.ts";
 import { bindParameter, docOf, Lowerer } from "./lower.ts";
-import { syntaxError } from "./source-error.ts";
+import { syntaxError, typeError } from "./source-error.ts";
+import { walk } from "./walk.ts";
 
 export { loadTemplate, parseTemplate, type Template } from "./load.ts";
 
@@ -36,6 +39,8 @@ export interface Specialization {
  * before `begin, end` (or last, if it has no such pair) the captures of every inline function among the
  * options, in the order in which the options are written, each function's captures in their own order.
  * Captures whose name is taken get a suffix.
+ *
+ * A number `workgroupSize` among the options makes it a kernel for workgroups.
  *
  * @throws KERNEL_SYNTAX outside the accepted subset, KERNEL_TYPE where types disagree or a constant is
  * missing; both with `file:line:column`.
@@ -71,7 +76,32 @@ export function specialize(template: Template, { name, options = {} }: Specializ
   const endsInRange = parameters.at(-2)?.name === "begin" && parameters.at(-1)?.name === "end";
   parameters.splice(endsInRange ? parameters.length - 2 : parameters.length, 0, ...captures);
   const kernel = lowerer.lowerFunction(declaration, name, scope, parameters, docOf(typescript, declaration));
-  return { ...kernel, helpers: [...inlineHelpers, ...helpers.functions] };
+  const all = [...inlineHelpers, ...helpers.functions];
+  const { workgroupSize } = options;
+  if (workgroupSize === undefined) {
+    const needs = [kernel, ...all].flatMap(workgroupNeeds)[0];
+    if (needs === undefined) return { ...kernel, helpers: all };
+    throw typeError(declaration, `${needs} needs to know how large a workgroup is`, {
+      expected: "the option workgroupSize: number",
+    });
+  }
+  if (typeof workgroupSize !== "number" || !Number.isInteger(workgroupSize) || workgroupSize < 1) {
+    throw typeError(declaration, "workgroupSize is a positive whole number", {
+      received: JSON.stringify(workgroupSize),
+    });
+  }
+  return { ...kernel, helpers: all, workgroupSize };
+}
+
+/** What in a function means something only in a workgroup. */
+function workgroupNeeds(fn: KernelFunction): string[] {
+  const needs = (fn.shared ?? []).map(() => "shared memory");
+  walk(fn.body, {
+    expression: (e) => {
+      if (e.kind === "intrinsic" && intrinsics.get(e.name)!.workgroup) needs.push(e.name);
+    },
+  });
+  return needs;
 }
 
 /** Adds an inline function's captures to the kernel's; gives the names they have there. */

@@ -2,22 +2,27 @@
  * What every intrinsic of `intrinsics.ts` takes, gives and is called on each target. One row each; a test
  * holds the table and the vocabulary together.
  */
-import type { ValueType } from "./ir.ts";
+import type { Expr, StorageType, ValueType } from "./ir.ts";
+
+/** `word` is f32, i32 or u32: the same one wherever one row says it, the element's for a memory intrinsic. */
+export type WordOr<T> = T | "word";
 
 export interface Intrinsic {
   /** As written in a kernel: `i32x4.dotI16x8S`. */
   readonly name: string;
   /** Types of the run-time arguments. For a memory intrinsic: the element index, then the value stored. */
-  readonly parameters: readonly ValueType[];
-  readonly result: ValueType | "void";
-  /** Takes a buffer ahead of its arguments. */
-  readonly memory: boolean;
+  readonly parameters: readonly WordOr<ValueType>[];
+  readonly result: WordOr<ValueType | "void">;
+  /** What it takes ahead of its arguments: a buffer, or memory shared by the workgroup. */
+  readonly memory: "buffer" | "shared" | undefined;
   /** Constant arguments: where they start among the source's arguments, how many, and their bound. */
   readonly immediates: { readonly start: number; readonly count: number; readonly below: number };
   /** A numeric conversion, which the kernel IR has as an expression of its own. */
   readonly conversion: boolean;
-  /** The WebAssembly instruction. */
-  readonly wat: string;
+  /** Means something only where workgroups run the kernel. */
+  readonly workgroup: boolean;
+  /** The WebAssembly instruction; conversions and what only GPU kernels use have none. */
+  readonly wat: string | undefined;
 }
 
 const noImmediates = { start: 0, count: 0, below: 0 };
@@ -33,7 +38,7 @@ function define(
   names: string,
   parameters: readonly ValueType[],
   result: ValueType | "void",
-  extra: { memory?: boolean; immediates?: Intrinsic["immediates"]; conversion?: boolean; wat?: string } = {},
+  extra: { memory?: "buffer"; immediates?: Intrinsic["immediates"]; conversion?: boolean; wat?: string } = {},
 ): void {
   for (const short of names.split(" ")) {
     const name = `${space}.${short}`;
@@ -41,10 +46,11 @@ function define(
       name,
       parameters,
       result,
-      memory: extra.memory ?? false,
+      memory: extra.memory,
       immediates: extra.immediates ?? noImmediates,
       conversion: extra.conversion ?? false,
-      wat: extra.wat ?? instructionName(name),
+      workgroup: false,
+      wat: extra.conversion === true ? undefined : (extra.wat ?? instructionName(name)),
     });
   }
 }
@@ -54,19 +60,24 @@ function scalar(name: string, parameters: readonly ValueType[], result: ValueTyp
   const [space, short] = name.split(".") as [string, string];
   define(space, short, parameters, result, { wat });
 }
-function conversion(name: string, from: ValueType, to: ValueType, wat: string): void {
+function conversion(name: string, from: ValueType, to: ValueType): void {
   const [space, short] = name.split(".") as [string, string];
-  define(space, short, [from], to, { wat, conversion: true });
+  define(space, short, [from], to, { conversion: true });
 }
 
 scalar("bits.f32ToI32", ["f32"], "i32", "i32.reinterpret_f32");
 scalar("bits.i32ToF32", ["i32"], "f32", "f32.reinterpret_i32");
+scalar("bits.f32ToU32", ["f32"], "u32", "i32.reinterpret_f32");
+scalar("bits.u32ToF32", ["u32"], "f32", "f32.reinterpret_i32");
 
-conversion("convert.i32ToF32", "i32", "f32", "f32.convert_i32_s");
-conversion("convert.i32ToF64", "i32", "f64", "f64.convert_i32_s");
-conversion("convert.f32ToF64", "f32", "f64", "f64.promote_f32");
-conversion("convert.f64ToF32", "f64", "f32", "f32.demote_f64");
-conversion("convert.f32ToI32", "f32", "i32", "i32.trunc_sat_f32_s");
+conversion("convert.i32ToF32", "i32", "f32");
+conversion("convert.i32ToF64", "i32", "f64");
+conversion("convert.f32ToF64", "f32", "f64");
+conversion("convert.f64ToF32", "f64", "f32");
+conversion("convert.f32ToI32", "f32", "i32");
+conversion("convert.u32ToF32", "u32", "f32");
+conversion("convert.i32ToU32", "i32", "u32");
+conversion("convert.u32ToI32", "u32", "i32");
 
 for (const name of ["sqrt", "abs", "nearest", "floor"]) scalar(`math.${name}`, ["f32"], "f32", `f32.${name}`);
 for (const name of ["min", "max"]) scalar(`math.${name}`, ["f32", "f32"], "f32", `f32.${name}`);
@@ -75,7 +86,7 @@ const unary = ["v128"] as const;
 const binary = ["v128", "v128"] as const;
 const shift = ["v128", "i32"] as const;
 const atIndex = ["i32"] as const;
-const memory = { memory: true };
+const memory = { memory: "buffer" } as const;
 const lane = (lanes: number) => ({ immediates: { start: 1, count: 1, below: lanes } });
 
 define(
@@ -95,9 +106,10 @@ rows.push({
   name: "shuffle",
   parameters: binary,
   result: "v128",
-  memory: false,
+  memory: undefined,
   immediates: { start: 2, count: 16, below: 32 },
   conversion: false,
+  workgroup: false,
   wat: "i8x16.shuffle",
 });
 
@@ -122,7 +134,7 @@ define("i16x8", "shl shrS shrU", shift, "v128");
 for (const [space, short] of ["i16x8.load8x8S", "i16x8.load8x8U", "i32x4.load16x4S", "i32x4.load16x4U"].map(
   (name) => name.split(".") as [string, string],
 )) {
-  define(space, short, atIndex, "v128", { memory: true, wat: instructionName(`v128.${short}`) });
+  define(space, short, atIndex, "v128", { ...memory, wat: instructionName(`v128.${short}`) });
 }
 define("i16x8", "extractLaneS extractLaneU", unary, "i32", lane(8));
 define("i16x8", "replaceLane", ["v128", "i32"], "v128", lane(8));
@@ -154,9 +166,53 @@ define("f64x2", "replaceLane", ["v128", "f64"], "v128", lane(2));
 define("i64x2", "splat", ["i64"], "v128");
 define("i64x2", "add sub", binary, "v128");
 
+/** An intrinsic of GPU kernels. */
+function gpu(
+  name: string,
+  parameters: Intrinsic["parameters"],
+  result: Intrinsic["result"],
+  extra: Partial<Pick<Intrinsic, "memory" | "immediates" | "workgroup">> = {},
+): void {
+  rows.push({
+    name,
+    parameters,
+    result,
+    memory: extra.memory,
+    immediates: extra.immediates ?? noImmediates,
+    conversion: false,
+    workgroup: extra.workgroup ?? true,
+    wat: undefined,
+  });
+}
+
+for (const name of ["workgroupId", "workgroupIdY", "workgroupCount", "localId"]) gpu(name, [], "i32");
+for (const name of ["subgroupSize", "subgroupId", "subgroupLane"]) gpu(name, [], "i32");
+for (const name of ["subgroupAdd", "subgroupMax", "subgroupMin"]) gpu(name, ["word"], "word");
+gpu("subgroupShuffleXor", ["word", "u32"], "word");
+gpu("subgroupBroadcast", ["word"], "word", lane(128));
+gpu("workgroupBarrier", [], "void");
+gpu("workgroupUniformLoad", ["i32"], "word", { memory: "shared" });
+gpu("dot4I8Packed", ["u32", "u32"], "i32", { workgroup: false });
+gpu("inverseSqrt", ["f32"], "f32", { workgroup: false });
+gpu("u32x4", ["u32", "u32", "u32", "u32"], "u32x4", { workgroup: false });
+gpu("component", ["u32x4"], "u32", { ...lane(4), workgroup: false });
+
 export const intrinsics: ReadonlyMap<string, Intrinsic> = new Map(rows.map((row) => [row.name, row]));
 
 /** `i32x4`, `math`, …: what stands before the dot. */
 export const intrinsicNamespaces: ReadonlySet<string> = new Set(
   rows.filter((row) => row.name.includes(".")).map((row) => row.name.slice(0, row.name.indexOf("."))),
 );
+
+/** The types of one call of a row, `word` being this type. */
+export function typesOf(
+  { parameters, result }: Intrinsic,
+  word: ValueType,
+): { readonly parameters: readonly ValueType[]; readonly result: Expr["type"] } {
+  const actual = <T extends string>(type: WordOr<T>) => (type === "word" ? word : (type as T));
+  return { parameters: parameters.map(actual), result: actual(result) };
+}
+
+export function isWord(type: Expr["type"] | StorageType): type is "f32" | "i32" | "u32" {
+  return type === "f32" || type === "i32" || type === "u32";
+}

@@ -1,7 +1,8 @@
 /**
  * The vocabulary of kernels written in TypeScript. A kernel is an ordinary exported function that uses these
- * types and intrinsics; `codegen/kernel/frontend.ts` reads its source into the kernel IR. Names follow the
- * WebAssembly SIMD proposal, so each v128 intrinsic is one instruction on that target.
+ * types and intrinsics; `codegen/kernel/frontend.ts` reads its source into the kernel IR. Names of v128
+ * intrinsics follow the WebAssembly SIMD proposal, each is one instruction on that target; those for GPU
+ * kernels, at the end, follow WGSL.
  */
 import { BitloomError } from "../../errors/index.ts";
 
@@ -23,8 +24,18 @@ export interface v128 {
   readonly [lanes]: true;
 }
 
+declare const words: unique symbol;
+/** Four 32-bit words that load and store as one access of 16 bytes. GPU kernels only. */
+export interface u32x4 {
+  readonly [words]: true;
+  readonly x: u32;
+  readonly y: u32;
+  readonly z: u32;
+  readonly w: u32;
+}
+
 /** Memory passed to a kernel, indexed in elements of T. `buffer[i]` loads, `buffer[i] = x` stores. */
-export interface Buffer<T extends number = number> {
+export interface Buffer<T extends number | u32x4 = number> {
   [index: number]: T;
 }
 
@@ -52,8 +63,10 @@ export function registers<T>(_count: number, _initial: T): Registers<T> {
 export const bits = {
   f32ToI32: (_x: f32): i32 => outsideKernel("bits.f32ToI32"),
   i32ToF32: (_x: i32): f32 => outsideKernel("bits.i32ToF32"),
+  f32ToU32: (_x: f32): u32 => outsideKernel("bits.f32ToU32"),
+  u32ToF32: (_x: u32): f32 => outsideKernel("bits.u32ToF32"),
 };
-/** Numeric conversions: `f32.fromI32(x)`, `i32.truncSat(x)`. */
+/** Numeric conversions. Between i32 and u32 the bits stay. */
 export const convert = {
   i32ToF32: (_x: i32): f32 => outsideKernel("convert.i32ToF32"),
   i32ToF64: (_x: i32): f64 => outsideKernel("convert.i32ToF64"),
@@ -61,6 +74,9 @@ export const convert = {
   f64ToF32: (_x: f64): f32 => outsideKernel("convert.f64ToF32"),
   /** Truncates toward zero and saturates; NaN gives 0. */
   f32ToI32: (_x: f32): i32 => outsideKernel("convert.f32ToI32"),
+  u32ToF32: (_x: u32): f32 => outsideKernel("convert.u32ToF32"),
+  i32ToU32: (_x: i32): u32 => outsideKernel("convert.i32ToU32"),
+  u32ToI32: (_x: u32): i32 => outsideKernel("convert.u32ToI32"),
 };
 /** Scalar float functions that are single instructions. */
 export const math = {
@@ -234,3 +250,63 @@ export const i64x2 = {
   add: (_a: v128, _b: v128): v128 => outsideKernel("i64x2.add"),
   sub: (_a: v128, _b: v128): v128 => outsideKernel("i64x2.sub"),
 };
+
+// GPU kernels: templates/gpu. Such a kernel has no `begin, end`; it runs once for each invocation of each
+// workgroup, and its option `workgroupSize` says how many invocations a workgroup has.
+
+/** A 32-bit scalar: f32, i32 or u32. A signature that says it more than once means the same one. */
+export type word = number;
+
+/** Memory that the invocations of one workgroup share; its content is undefined when the kernel starts. */
+export interface Shared<T extends number | u32x4 = number> {
+  [index: number]: T;
+}
+/** `const tile = shared<f32>(256)`: the length is a compile-time constant, elements are f32, i32, u32 or u32x4. */
+export function shared<T extends number | u32x4>(_length: number): Shared<T> {
+  return outsideKernel("shared");
+}
+
+/** Which workgroup this is along the grid's first axis. */
+export const workgroupId = (): i32 => outsideKernel("workgroupId");
+/** The same along the second axis. */
+export const workgroupIdY = (): i32 => outsideKernel("workgroupIdY");
+/** How many workgroups the grid has along its first axis: the stride of a loop over more work than that. */
+export const workgroupCount = (): i32 => outsideKernel("workgroupCount");
+/** Which invocation of its workgroup this is. */
+export const localId = (): i32 => outsideKernel("localId");
+
+/**
+ * Waits until every invocation of the workgroup is here; what they stored in shared memory before is visible
+ * after. Must be reached by all or none: not under a condition that differs within the workgroup, including
+ * one that depends on a buffer the kernel also writes.
+ */
+export const workgroupBarrier = (): void => outsideKernel("workgroupBarrier");
+/** `array[index]` for all invocations alike, between two barriers; conditions on it may guard barriers. */
+export const workgroupUniformLoad = (_a: Shared, _b: i32): word => outsideKernel("workgroupUniformLoad");
+
+/**
+ * Invocations of a workgroup that run in lockstep: a subgroup or warp of `subgroupSize()`, a power of two that
+ * differs from device to device (4 to 128). Subgroup s holds the local ids from s * subgroupSize() on. What
+ * combines them must be reached by all or none of a subgroup.
+ */
+export const subgroupSize = (): i32 => outsideKernel("subgroupSize");
+export const subgroupId = (): i32 => outsideKernel("subgroupId");
+/** Which invocation of its subgroup this is. */
+export const subgroupLane = (): i32 => outsideKernel("subgroupLane");
+/** The sum over the subgroup; of f32 in an order the device chooses. */
+export const subgroupAdd = (_x: word): word => outsideKernel("subgroupAdd");
+export const subgroupMax = (_x: word): word => outsideKernel("subgroupMax");
+export const subgroupMin = (_x: word): word => outsideKernel("subgroupMin");
+/** The value that the invocation `lane ^ mask` has. */
+export const subgroupShuffleXor = (_x: word, _mask: u32): word => outsideKernel("subgroupShuffleXor");
+/** The value that a constant lane has. */
+export const subgroupBroadcast = (_x: word, _lane: number): word => outsideKernel("subgroupBroadcast");
+
+/** Four products of signed bytes, summed: exact. Where the device lacks the instruction it is spelled out. */
+export const dot4I8Packed = (_a: u32, _b: u32): i32 => outsideKernel("dot4I8Packed");
+/** 1 / sqrt(x) within 2 ulp. */
+export const inverseSqrt = (_x: f32): f32 => outsideKernel("inverseSqrt");
+
+export const u32x4 = (_x: u32, _y: u32, _z: u32, _w: u32): u32x4 => outsideKernel("u32x4");
+/** Component 0, 1, 2 or 3; the same as `.x`, `.y`, `.z` or `.w`. */
+export const component = (_a: u32x4, _b: number): u32 => outsideKernel("component");

@@ -6,11 +6,11 @@
  */
 
 /** Types a local or an expression can have. `bool` is the result of comparisons and takes no arithmetic. */
-export type ValueType = "i32" | "u32" | "i64" | "f32" | "f64" | "bool" | "v128";
+export type ValueType = "i32" | "u32" | "i64" | "f32" | "f64" | "bool" | "v128" | "u32x4";
 /** Types arithmetic works on. */
 export type NumericType = "i32" | "u32" | "i64" | "f32" | "f64";
 /** How an element lies in memory; narrower ones widen to i32 on load and keep their low bits on store. */
-export type StorageType = "i8" | "u8" | "i16" | "u16" | "i32" | "u32" | "i64" | "f32" | "f64";
+export type StorageType = "i8" | "u8" | "i16" | "u16" | "i32" | "u32" | "i64" | "f32" | "f64" | "u32x4";
 
 export type Access = "read" | "write" | "read-write";
 
@@ -27,6 +27,14 @@ export interface ScalarParameter {
 }
 export type Parameter = BufferParameter | ScalarParameter;
 
+/** Memory that the invocations of a GPU workgroup share; statements name it as they name buffers. */
+export interface SharedArray {
+  readonly name: string;
+  readonly element: "f32" | "i32" | "u32" | "u32x4";
+  /** In elements. */
+  readonly length: number;
+}
+
 /**
  * A kernel, or a helper function that kernels call. Local names are unique in the whole function, so a
  * renderer can declare them wherever its language wants them.
@@ -40,6 +48,9 @@ export interface KernelFunction {
   readonly body: readonly Stmt[];
   /** Functions that `call` expressions of the body name, callees first. Equal names mean equal functions. */
   readonly helpers: readonly KernelFunction[];
+  /** Invocations in a workgroup; only GPU kernels have it, which run once per invocation. */
+  readonly workgroupSize?: number;
+  readonly shared?: readonly SharedArray[];
 }
 
 /**
@@ -175,7 +186,7 @@ export type Expr =
 export type CallArgument = Expr | { readonly kind: "buffer"; readonly name: string };
 
 /** The type a load of an element has. */
-export function loadedType(element: StorageType): NumericType {
+export function loadedType(element: StorageType): NumericType | "u32x4" {
   switch (element) {
     case "i8":
     case "u8":
@@ -203,5 +214,7 @@ export function storageBytes(element: StorageType): number {
     case "i64":
     case "f64":
       return 8;
+    case "u32x4":
+      return 16;
   }
 }

@@ -12,7 +12,7 @@ import {
 } from "./bindings.ts";
 import { constantMath } from "./constants.ts";
 import { foldConvert } from "./fold.ts";
-import { type Intrinsic, intrinsicNamespaces, intrinsics } from "./intrinsic-table.ts";
+import { type Intrinsic, intrinsicNamespaces, intrinsics, isWord, typesOf } from "./intrinsic-table.ts";
 import type { CallArgument, Expr, KernelFunction, NumericType, Stmt, ValueType } from "./ir.ts";
 import { ExpressionLowerer } from "./lower-expressions.ts";
 import { syntaxError, typeError } from "./source-error.ts";
@@ -71,13 +71,15 @@ export abstract class CallLowerer extends ExpressionLowerer {
           ? "registers(…) initialises a const of its own"
           : name === "unroll"
             ? "unroll(…) belongs in for (const i of unroll(…))"
-            : intrinsicNamespaces.has(name)
-              ? `${name} is a type or a namespace, not a function`
-              : `there is no intrinsic ${name}`;
+            : name === "shared"
+              ? "shared(…) initialises a const of its own"
+              : intrinsicNamespaces.has(name)
+                ? `${name} is a type or a namespace, not a function`
+                : `there is no intrinsic ${name}`;
       throw syntaxError(node, reason);
     }
     const { immediates } = entry;
-    const bufferCount = entry.memory ? 1 : 0;
+    const bufferCount = entry.memory === undefined ? 0 : 1;
     const expected = bufferCount + entry.parameters.length + immediates.count;
     if (node.arguments.length !== expected) {
       throw typeError(node, `${name} takes ${expected} arguments`, { received: `${node.arguments.length}` });
@@ -85,14 +87,22 @@ export abstract class CallLowerer extends ExpressionLowerer {
     const isImmediate = (i: number) => i >= immediates.start && i < immediates.start + immediates.count;
     const values = node.arguments.filter((_, i) => !isImmediate(i)).slice(bufferCount);
     const constants = node.arguments.filter((_, i) => isImmediate(i));
-    const buffer = entry.memory ? this.bufferArgument(node.arguments[0]!, scope) : undefined;
+    const buffer =
+      entry.memory === undefined ? undefined : this.memoryArgument(node.arguments[0]!, entry.memory, scope);
     const args = this.sequence(
-      values.map((argument, i) => () => valueBinding(this.expression(argument, scope, entry.parameters[i]!))),
+      values.map((argument, i) => () => {
+        const type = entry.parameters[i]!;
+        return valueBinding(
+          type === "word" ? this.word(argument, scope, wanted) : this.expression(argument, scope, type),
+        );
+      }),
     ).map((binding) => (binding as ValueBinding).expression);
     if (entry.conversion) return valueBinding(this.convert(entry, args[0]!));
+    const word = buffer?.element ?? args[entry.parameters.indexOf("word")]?.type ?? "void";
+    const { result } = typesOf(entry, isWord(word) ? word : "u32");
     const expression: Expr = {
       kind: "intrinsic",
-      type: entry.result,
+      type: result,
       name,
       ...(buffer === undefined ? {} : { buffer: buffer.name }),
       args,
@@ -104,6 +114,7 @@ export abstract class CallLowerer extends ExpressionLowerer {
         });
       }),
     };
+    if (entry.memory === "shared") return valueBinding(this.spill(buffer!.name, expression));
     if (entry.result !== "void") return valueBinding(expression);
     this.emit({ kind: "expr", expression });
     return undefined;
@@ -114,11 +125,24 @@ export abstract class CallLowerer extends ExpressionLowerer {
     return foldConvert(type, operand) ?? { kind: "convert", type, operand };
   }
 
-  protected bufferArgument(node: ts.Expression, scope: Scope): Extract<Binding, { kind: "buffer" }> {
+  protected memoryArgument(
+    node: ts.Expression,
+    kind: "buffer" | "shared",
+    scope: Scope,
+  ): Extract<Binding, { kind: "buffer" }> {
     const binding = this.evaluate(node, scope);
-    if (binding.kind !== "buffer")
-      throw typeError(node, "this must be a buffer", { received: describe(binding) });
-    return binding;
+    if (binding.kind === "buffer" && (binding.shared === true) === (kind === "shared")) return binding;
+    throw typeError(node, kind === "buffer" ? "this must be a buffer" : "this must be shared memory", {
+      received: describe(binding),
+    });
+  }
+
+  /** An f32, i32 or u32; a constant takes the type wanted of the result. */
+  protected word(node: ts.Expression, scope: Scope, wanted: ValueType | undefined): Expr {
+    const binding = this.evaluate(node, scope, wanted);
+    const value = this.coerce(binding, node, binding.kind === "constant" ? wanted : undefined);
+    if (isWord(value.type)) return value;
+    throw typeError(node, "this must be f32, i32 or u32", { received: value.type });
   }
 
   protected select(node: ts.CallExpression, scope: Scope, wanted: ValueType | undefined): Binding {
@@ -266,7 +290,8 @@ export abstract class CallLowerer extends ExpressionLowerer {
     body: ts.Node,
   ): Binding {
     if (annotation.kind === "buffer") {
-      if (given.kind === "buffer" && given.element === annotation.element) return given;
+      if (given.kind === "buffer" && given.element === annotation.element && given.shared !== true)
+        return given;
       throw typeError(node, `the argument for ${name} is not the buffer it takes`, {
         expected: `Buffer<${annotation.element}>`,
         received: describe(given),

@@ -173,6 +173,11 @@ export abstract class ExpressionLowerer extends FunctionBuilder {
       if (intrinsics.has(name)) return { kind: "intrinsic", name };
       throw syntaxError(node, `there is no intrinsic ${name}`);
     }
+    if (base.kind === "value" && base.expression.type === "u32x4" && "xyzw".includes(field)) {
+      const immediates = ["xyzw".indexOf(field)];
+      const args = [base.expression];
+      return valueBinding({ kind: "intrinsic", type: "u32", name: "component", args, immediates });
+    }
     throw typeError(node, "only compile-time records have fields", { received: describe(base) });
   }
 
@@ -320,6 +325,7 @@ export abstract class ExpressionLowerer extends FunctionBuilder {
     if (
       type === "bool" ||
       type === "v128" ||
+      type === "u32x4" ||
       type === "void" ||
       (complement && (type === "f32" || type === "f64"))
     ) {

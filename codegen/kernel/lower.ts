@@ -18,13 +18,26 @@ import {
   valueBinding,
 } from "./bindings.ts";
 import { isPure, numberLiteral } from "./fold.ts";
-import { type Expr, type KernelFunction, loadedType, type Parameter, type ValueType } from "./ir.ts";
+import {
+  type Expr,
+  type KernelFunction,
+  loadedType,
+  type Parameter,
+  type SharedArray,
+  type ValueType,
+} from "./ir.ts";
 import { CallLowerer } from "./lower-calls.ts";
 import { binaryOperation, binaryOperators } from "./operators.ts";
 import { syntaxError, typeError } from "./source-error.ts";
 
+const sharedElements = ["f32", "i32", "u32", "u32x4"] as const;
+function isSharedElement(name: string): name is SharedArray["element"] {
+  return (sharedElements as readonly string[]).includes(name);
+}
+
 export class Lowerer extends CallLowerer {
   #result: ValueType | undefined;
+  readonly #shared: SharedArray[] = [];
 
   /**
    * Lowers the body. `parameters` are already bound in `scope` under the names they have in the output, which
@@ -58,6 +71,7 @@ export class Lowerer extends CallLowerer {
       ...(result.kind === "value" ? { result: result.type } : {}),
       body,
       helpers: [],
+      ...(this.#shared.length === 0 ? {} : { shared: this.#shared }),
     };
   }
 
@@ -189,6 +203,11 @@ export class Lowerer extends CallLowerer {
       scope.bind(name, this.registers(name, initializer as ts.CallExpression, scope));
       return;
     }
+    if (this.isCallOf(initializer, "shared", scope)) {
+      if (!isConst) throw syntaxError(declaration, "shared memory is declared with const");
+      scope.bind(name, this.sharedArray(name, initializer as ts.CallExpression, scope));
+      return;
+    }
     const binding = this.evaluate(initializer, scope, wanted);
     if (isConst && (binding.kind !== "value" || binding.expression.kind === "literal")) {
       if (wanted === undefined) scope.bind(name, binding);
@@ -231,6 +250,23 @@ export class Lowerer extends CallLowerer {
       return { kind: "value", expression: this.spill(`${name}_${i}`, initial, true), assignable: true };
     });
     return { kind: "list", elements };
+  }
+
+  /** `shared<f32>(256)`. */
+  protected sharedArray(name: string, call: ts.CallExpression, scope: Scope): Binding {
+    const element = call.typeArguments?.[0]?.getText();
+    const [lengthNode] = call.arguments;
+    if (element === undefined || !isSharedElement(element)) {
+      throw typeError(call, "shared memory names its element type", {
+        expected: `shared<${sharedElements.join(" | ")}>(length)`,
+        received: element ?? "none",
+      });
+    }
+    const length = lengthNode === undefined ? 0 : this.count(lengthNode, scope);
+    if (length === 0) throw typeError(call, "shared memory needs a length", { received: "0" });
+    const unique = this.fresh(name);
+    this.#shared.push({ name: unique, element, length });
+    return { kind: "buffer", name: unique, element, shared: true };
   }
 
   protected if(statement: ts.IfStatement, scope: Scope): boolean {
@@ -496,7 +532,13 @@ export class Lowerer extends CallLowerer {
       bindParameter(this.ts, lowerer, scope, node, annotations[i]!, callee.node),
     );
     const name = `${callee.module.name}_${callee.name}`;
-    return lowerer.lowerFunction(callee.node, name, scope, parameters, docOf(this.ts, callee.node));
+    const helper = lowerer.lowerFunction(callee.node, name, scope, parameters, docOf(this.ts, callee.node));
+    if (helper.shared !== undefined) {
+      throw syntaxError(callee.node, `${callee.name} is a function of its own and declares shared memory`, {
+        hint: "Declare it in the kernel and pass it as Shared<…>.",
+      });
+    }
+    return helper;
   }
 }
 

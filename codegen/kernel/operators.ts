@@ -50,7 +50,11 @@ export function binaryOperation(node: ts.Node, operator: BinaryOperator, left: E
   if (!isInteger && !(isFloat && floatOperator)) {
     throw typeError(node, `${operator} does not take ${type}`, {
       hint:
-        type === "v128" ? "Lanes are combined with intrinsics such as i32x4.add." : "Convert with convert.*.",
+        type === "v128"
+          ? "Lanes are combined with intrinsics such as i32x4.add."
+          : type === "u32x4"
+            ? "Its components are u32: v.x, or component(v, i)."
+            : "Convert with convert.*.",
     });
   }
   return foldBinary(operator, type, left, right) ?? { kind: "binary", type, operator, left, right };
@@ -58,7 +62,7 @@ export function binaryOperation(node: ts.Node, operator: BinaryOperator, left: E
 
 /** A comparison of two scalars of one type. */
 export function compareOperation(node: ts.Node, operator: CompareOperator, left: Expr, right: Expr): Expr {
-  if (left.type !== right.type || left.type === "v128") {
+  if (left.type !== right.type || left.type === "v128" || left.type === "u32x4") {
     throw typeError(node, "only values of one scalar type compare", {
       received: `${left.type} and ${right.type}`,
     });

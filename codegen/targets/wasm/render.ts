@@ -3,6 +3,7 @@
  * memory may be 4 GiB, so addresses are never compared and constant parts of an index go to the instruction's
  * offset, which is added without wrapping.
  */
+import { BitloomError } from "../../../errors/index.ts";
 import { intrinsics } from "../../kernel/intrinsic-table.ts";
 import {
   type BinaryOperator,
@@ -28,7 +29,14 @@ export const MAX_OFFSET = 4096;
 type WasmType = "i32" | "i64" | "f32" | "f64" | "v128";
 
 function wasmType(type: ValueType): WasmType {
+  if (type === "u32x4") throw gpuOnly(type);
   return type === "u32" || type === "bool" ? "i32" : type;
+}
+
+function gpuOnly(what: string): BitloomError {
+  return new BitloomError("UNSUPPORTED_OP", `the wasm target cannot render ${what}, which GPU kernels use`, {
+    hint: "Kernels of templates/cpu are for this target.",
+  });
 }
 
 /** The function as a WAT `func`, without its helpers. */
@@ -51,7 +59,7 @@ const invertedComparison: Record<CompareOperator, CompareOperator> = {
   le: "gt",
 };
 
-const loads: Record<StorageType, string> = {
+const loads: Record<Exclude<StorageType, "u32x4">, string> = {
   i8: "i32.load8_s",
   u8: "i32.load8_u",
   i16: "i32.load16_s",
@@ -62,7 +70,7 @@ const loads: Record<StorageType, string> = {
   f32: "f32.load",
   f64: "f64.load",
 };
-const stores: Record<StorageType, string> = {
+const stores: Record<Exclude<StorageType, "u32x4">, string> = {
   i8: "i32.store8",
   u8: "i32.store8",
   i16: "i32.store16",
@@ -76,14 +84,17 @@ const stores: Record<StorageType, string> = {
 
 class FunctionRenderer {
   readonly #fn: KernelFunction;
-  readonly #elements = new Map<string, StorageType>();
+  readonly #elements = new Map<string, Exclude<StorageType, "u32x4">>();
   readonly #loops: LoopLabels[] = [];
   #whileCount = 0;
 
   constructor(fn: KernelFunction) {
     this.#fn = fn;
+    if (fn.workgroupSize !== undefined) throw gpuOnly(`${fn.name} for workgroups`);
     for (const parameter of fn.parameters) {
-      if (parameter.kind === "buffer") this.#elements.set(parameter.name, parameter.element);
+      if (parameter.kind !== "buffer") continue;
+      if (parameter.element === "u32x4") throw gpuOnly(parameter.element);
+      this.#elements.set(parameter.name, parameter.element);
     }
   }
 
@@ -308,6 +319,7 @@ class FunctionRenderer {
 
   #intrinsic(expression: Extract<Expr, { kind: "intrinsic" }>): SExpression {
     const { wat } = intrinsics.get(expression.name)!;
+    if (wat === undefined) throw gpuOnly(expression.name);
     const immediates = expression.immediates.map(String);
     if (expression.buffer === undefined) {
       return [wat, ...immediates, ...expression.args.map((argument) => this.#expression(argument))];
@@ -317,7 +329,7 @@ class FunctionRenderer {
     return [wat, ...offset, ...immediates, base, ...values.map((argument) => this.#expression(argument))];
   }
 
-  #element(buffer: string): StorageType {
+  #element(buffer: string): Exclude<StorageType, "u32x4"> {
     return this.#elements.get(buffer)!;
   }
 
