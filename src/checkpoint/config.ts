@@ -42,6 +42,7 @@ const ropeParameters = z.object({
   rope_type: z.string().nullish(),
   /** Older spelling of rope_type. */
   type: z.string().nullish(),
+  partial_rotary_factor: z.literal(1).nullish(),
   factor: z.number().positive().nullish(),
   low_freq_factor: z.number().positive().nullish(),
   high_freq_factor: z.number().positive().nullish(),
@@ -61,6 +62,8 @@ const schema = z.object({
   rope_theta: z.number().positive().nullish(),
   rope_parameters: ropeParameters.nullish(),
   rope_scaling: ropeParameters.nullish(),
+  /** Of the families here, all rotate whole heads. */
+  partial_rotary_factor: z.literal(1).nullish(),
   hidden_act: z.string(),
   max_position_embeddings: size,
   tie_word_embeddings: z.boolean().nullish(),
@@ -184,7 +187,7 @@ function ropeTheta(raw: z.infer<typeof schema>, location: string): number {
 }
 
 function ropeScalingOf(raw: z.infer<typeof schema>, location: string): RopeScaling | undefined {
-  const scaling = raw.rope_parameters ?? raw.rope_scaling ?? {};
+  const scaling = { ...raw.rope_parameters, ...raw.rope_scaling };
   const kind = scaling.rope_type ?? scaling.type ?? "default";
   const need = (
     key: "factor" | "low_freq_factor" | "high_freq_factor" | "original_max_position_embeddings",

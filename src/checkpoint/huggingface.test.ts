@@ -106,7 +106,7 @@ const packedConfig = { quantization_config: { quant_method: "bitnet" } };
 
 describe("the shipped checkpoints", () => {
   test("latent weights are dense floats", async () => {
-    const { config, quantization, source, chatTemplate, tokenizerFiles } = await openCheckpoint(latentFolder);
+    const { config, quantization, source, tokenizerFiles } = await openCheckpoint(latentFolder);
     expect(quantization).toBe("latent");
     expect(config).toMatchObject({
       name: "bitnet-tiny-latent",
@@ -130,7 +130,6 @@ describe("the shipped checkpoints", () => {
       dims: [256, 688],
       form: { kind: "dense", dtype: "f32" },
     });
-    expect(chatTemplate).toContain("<|eot_id|>");
     expect(tokenizerFiles.map((path) => path.split("/").at(-1))).toEqual([
       "tokenizer.json",
       "tokenizer_config.json",
@@ -271,6 +270,13 @@ describe("config.json", () => {
       originalContextLength: 16,
     });
   });
+  test("rope_parameters beside rope_scaling, which wins", async () => {
+    const { config } = await open({
+      rope_parameters: { rope_theta: 7, partial_rotary_factor: 1 },
+      rope_scaling: { type: "linear", factor: 4 },
+    });
+    expect(config).toMatchObject({ ropeTheta: 7, ropeScaling: { kind: "linear", factor: 4 } });
+  });
   test("without tie_word_embeddings, lm_head.weight decides", async () => {
     const config = { tie_word_embeddings: undefined };
     expect((await open(config)).config.tiedHead).toBe(true);
@@ -278,20 +284,6 @@ describe("config.json", () => {
     const { config: read, source } = await open(config, untied);
     expect(read.tiedHead).toBe(false);
     expect(source.info("lm_head.weight")?.dims).toEqual([6, 8]);
-  });
-  test("a chat template inside tokenizer_config.json", async () => {
-    const named = [
-      { name: "tools", template: "a" },
-      { name: "default", template: "b" },
-    ];
-    for (const [chat_template, expected] of [
-      ["x", "x"],
-      [named, "b"],
-      [undefined, null],
-    ]) {
-      const checkpoint = await open({}, denseTensors(), { "tokenizer_config.json": { chat_template } });
-      expect(checkpoint.chatTemplate).toBe(expected);
-    }
   });
 
   test.each<[string, object, string, RegExp]>([
@@ -308,6 +300,7 @@ describe("config.json", () => {
     ["no rope_theta", { rope_theta: undefined }, "INVALID_CONFIG", /rope_theta/],
     ["an unknown rope", { rope_scaling: { rope_type: "yarn" } }, "INVALID_CONFIG", /yarn/],
     ["a rope without its factor", { rope_scaling: { type: "linear" } }, "INVALID_CONFIG", /factor/],
+    ["partial rotation", { partial_rotary_factor: 0.5 }, "INVALID_CONFIG", /partial_rotary_factor/],
     ["uneven heads", { num_key_value_heads: 3 }, "INVALID_CONFIG", /num_key_value_heads/],
     ["an odd head", { head_dim: 3 }, "INVALID_CONFIG", /head dimension/],
     ["an unknown activation", { hidden_act: "toString" }, "INVALID_CONFIG", /toString/],

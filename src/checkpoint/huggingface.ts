@@ -1,7 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
+import { sameDims } from "../../ir/types.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { type Architecture, type CheckpointConfig, parseConfig, type Quantization } from "./config.ts";
@@ -21,10 +20,8 @@ export interface Checkpoint {
   readonly config: LanguageModelConfig;
   readonly quantization: Quantization;
   readonly source: ParameterSource;
-  /** Files to hand on to the tokenizer, by path. */
+  /** Files the tokenizer and its chat template are made of, by path. */
   readonly tokenizerFiles: readonly string[];
-  /** Jinja source. */
-  readonly chatTemplate: string | null;
 }
 
 const tokenizerFileNames = [
@@ -67,7 +64,6 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
       quantization: config.quantization,
       source: sourceOf(places, infos, close),
       tokenizerFiles: await existing(tokenizerFileNames.map((name) => join(folder, name))),
-      chatTemplate: await readChatTemplate(folder),
     };
   } catch (error) {
     await close();
@@ -261,30 +257,3 @@ function wrongTensor(file: SafetensorsFile, tensor: StoredTensor, expected: stri
     location: `${file.file}, tensor "${tensor.name}", byte ${tensor.offset}`,
   });
 }
-
-function sameDims(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((dim, i) => dim === b[i]);
-}
-
-/** chat_template.jinja, or the template (the one named "default" of several) in tokenizer_config.json. */
-async function readChatTemplate(folder: string): Promise<string | null> {
-  const [jinja] = await existing([join(folder, "chat_template.jinja")]);
-  if (jinja !== undefined) return readFile(jinja, "utf8");
-  const path = join(folder, "tokenizer_config.json");
-  const parsed = tokenizerConfig.safeParse((await readOptionalJson(path)) ?? {});
-  if (!parsed.success) {
-    throw new BitloomError("INVALID_CONFIG", "The chat template is malformed", {
-      received: z.prettifyError(parsed.error),
-      location: path,
-    });
-  }
-  const template = parsed.data.chat_template ?? null;
-  if (template === null || typeof template === "string") return template;
-  return (template.find(({ name }) => name === "default") ?? template[0])?.template ?? null;
-}
-
-const tokenizerConfig = z.object({
-  chat_template: z
-    .union([z.string(), z.array(z.object({ name: z.string(), template: z.string() }))])
-    .nullish(),
-});

@@ -69,7 +69,6 @@ export function randomCheckpoint(name: string, seed = 0): Checkpoint {
     quantization: "packed-multiply",
     source: randomSource(familyParameters(config).map(randomParameter), seed),
     tokenizerFiles: [],
-    chatTemplate: null,
   };
 }
 
