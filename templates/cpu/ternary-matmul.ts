@@ -31,9 +31,8 @@ export interface TernaryMatmulOptions extends OutputOptions {
  * Ternary matrix multiplication out[row, column] = epilogue(sum_k q[row, k] * w[column, k]).
  *
  * The codes 0, 1, 2 stand for w + 1, so sum q * w = sum q * code - sum q. With groups the accumulator is the
- * f32 sum over groups, ascending, of RN(f32(sum of the group) * scale). Integers are exact: a product has
- * magnitude 256 at most, one i32 lane takes a quarter of at most 131,072 of them, and 2^8 * 2^15 leaves room
- * for the factors 4 and 64 below.
+ * f32 sum over groups, ascending, of RN(f32(sum of the group) * scale). Integers are exact: products lie in
+ * -256..254, so 131,072 of them, with the factor 64 that some carry, lie in -2^31..2^31 - 1.
  *
  * @param codes packed ternary weights [n, k] in the interleaved block layout, 16-byte aligned
  * @param activations i8[m, kPadded], row stride kPadded = ceil(k/64)*64, zero tail, 64 bytes of slack
