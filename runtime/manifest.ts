@@ -157,7 +157,6 @@ export type Entry = z.infer<typeof entry>;
 export type Step = z.infer<typeof step>;
 export type Argument = z.infer<typeof argument>;
 export type TensorSlot = z.infer<typeof tensor>;
-export type TensorDType = z.infer<typeof dtype>;
 export type Region = z.infer<typeof region>;
 export type WasmTarget = z.infer<typeof wasmTarget>;
 export type LanguageModel = z.infer<typeof languageModel>;

@@ -1,9 +1,9 @@
 import type { SymbolBound } from "../../ir/graph.ts";
 import type { Dim } from "../../ir/types.ts";
 import type { SymbolExpr } from "../../runtime/manifest.ts";
+import { evaluate } from "../../runtime/symbols.ts";
 
-/** Values of symbols, as bound when an entry is called. */
-export type Bindings = ReadonlyMap<string, number>;
+export { evaluate };
 
 /**
  * One product of a sum: `coefficient * factors[0] * factors[1] …`. A factor is a symbol or an expression
@@ -107,31 +107,6 @@ export function sameExpr(a: SymbolExpr, b: SymbolExpr): boolean {
 /** Product of dims: the number of elements of a tensor. */
 export function elementCount(dims: readonly Dim[]): SymbolExpr {
   return product(...dims);
-}
-
-/** The value of an expression; every symbol in it must be bound. */
-export function evaluate(expr: SymbolExpr, bindings: Bindings): number {
-  if (typeof expr === "number") return expr;
-  if (typeof expr === "string") {
-    const value = bindings.get(expr);
-    if (value === undefined) throw new RangeError(`symbol ${expr} is not bound`);
-    return value;
-  }
-  const [operator, left, right] = expr;
-  const a = evaluate(left, bindings);
-  const b = evaluate(right, bindings);
-  switch (operator) {
-    case "add":
-      return a + b;
-    case "mul":
-      return a * b;
-    case "max":
-      return Math.max(a, b);
-    case "min":
-      return Math.min(a, b);
-    case "ceildiv":
-      return Math.ceil(a / b);
-  }
 }
 
 /**

@@ -1,21 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { memorySource, mergeSources } from "./source.ts";
+import { memorySource } from "./source.ts";
 
 const a = memorySource(new Map([["w", { dims: [2, 2], data: Float32Array.of(1, 2, 3, 4) }]]));
-const b = memorySource(
-  new Map([
-    ["w", { dims: [1], data: Float32Array.of(9) }],
-    [
-      "p",
-      {
-        dims: [4, 2],
-        data: Uint8Array.of(0b01, 0b10),
-        form: { kind: "ternary-packed", scale: Float32Array.of(0.5), layout: "hf" },
-      },
-    ],
-  ]),
-);
-
 describe("memory sources", () => {
   test("read any range", async () => {
     const into = new Uint8Array(8);
@@ -29,13 +15,4 @@ describe("memory sources", () => {
       /12 bytes/,
     );
   });
-});
-
-test("merged sources: the first that knows a path answers", async () => {
-  const merged = mergeSources([a, b]);
-  expect([...merged.paths()]).toEqual(["w", "p"]);
-  expect(merged.info("w")?.dims).toEqual([2, 2]);
-  const into = new Uint8Array(2);
-  await merged.read("p", 0, into);
-  expect([...into]).toEqual([1, 2]);
 });

@@ -83,22 +83,6 @@ export function memorySource(parameters: ReadonlyMap<string, MemoryParameter>): 
   };
 }
 
-/** One source over several; the first that knows a path answers for it. */
-export function mergeSources(sources: readonly ParameterSource[]): ParameterSource {
-  const ownerOf = (path: string) => sources.find((source) => source.info(path) !== undefined);
-  return {
-    info: (path) => ownerOf(path)?.info(path),
-    paths: () => new Set(sources.flatMap((source) => [...source.paths()])),
-    async read(path, byteOffset, into) {
-      requireInfo(this, path);
-      await ownerOf(path)!.read(path, byteOffset, into);
-    },
-    async close() {
-      await Promise.all(sources.map((source) => source.close()));
-    },
-  };
-}
-
 /** Refuses a read outside a tensor of `bytes` bytes; a caller's mistake, never the file's. */
 export function checkRange(path: string, byteOffset: number, length: number, bytes: number): void {
   if (byteOffset >= 0 && byteOffset + length <= bytes) return;

@@ -1,5 +1,6 @@
 import { setImmediate } from "node:timers/promises";
 import { loadLanguageModel } from "../../runtime/index.ts";
+import { argmax } from "../../runtime/sampling.ts";
 
 export interface LogitsComparison {
   /** ||a - b|| / ||b|| over all compared logits. */
@@ -46,8 +47,4 @@ async function collect(folder: string, signal: AbortSignal): Promise<Float32Arra
   } finally {
     await model.dispose();
   }
-}
-
-function argmax(values: Float32Array): number {
-  return values.reduce((best, value, index) => (value > values[best]! ? index : best), 0);
 }

@@ -69,7 +69,9 @@ console.log(classes);
 `;
 
 try {
-  const [{ filename, size }] = JSON.parse(run("npm", ["pack", "--json", "--pack-destination", folder], root));
+  const [{ filename, size }] = JSON.parse(
+    run("npm", ["pack", "--ignore-scripts", "--json", "--pack-destination", folder], root),
+  );
   console.log(`package of ${(size / 1000).toFixed(0)} kB`);
   writeFileSync(join(folder, "package.json"), '{ "name": "user", "private": true, "type": "module" }');
   run("npm", [

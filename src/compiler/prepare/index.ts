@@ -16,7 +16,6 @@ import { groupMajorScales, TernaryPacker } from "./ternary.ts";
 import { Workspace } from "./workspace.ts";
 
 export { MAX_INTERPRETED_ELEMENTS } from "./fallback.ts";
-export { PIECE_BYTES } from "./pieces.ts";
 export { Workspace } from "./workspace.ts";
 
 /**
