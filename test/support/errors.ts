@@ -14,3 +14,13 @@ export function errorOf(run: () => unknown): BitloomError {
   }
   throw new Error("nothing was thrown");
 }
+
+/** The Bitloom error that a promise rejects with; anything else fails the test. */
+export async function rejectionOf(promise: Promise<unknown>): Promise<BitloomError> {
+  const reason = await promise.then(
+    () => new Error("nothing was thrown"),
+    (error: unknown) => error,
+  );
+  if (reason instanceof BitloomError) return reason;
+  throw reason;
+}
