@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Graph } from "../ir/graph.ts";
 import { interpret } from "../ir/interpret.ts";
+import { runForwardPipeline } from "../ir/passes/pipelines.ts";
 import { type Tensor, tensor } from "../ir/tensor.ts";
 import { lowerModel } from "../src/compiler/lower.ts";
 import { bitnet } from "../src/dsl/families/index.ts";
@@ -15,7 +16,7 @@ import { WasmProgram } from "./support/run-wasm.ts";
 import { expectSameResults } from "./support/same-bits.ts";
 import { relativeL2 } from "./support/tolerance.ts";
 
-test("random graphs of exact ops give the interpreter's bits, however often they run", () =>
+test("random graphs of exact ops give the interpreter's bits, fused or not, however often they run", () =>
   fc.assert(
     fc.asyncProperty(
       graphs({
@@ -26,13 +27,18 @@ test("random graphs of exact ops give the interpreter's bits, however often they
       }),
       fc.integer(),
       async (graph, seed) => {
-        const program = await WasmProgram.compile({ run: graph });
+        const program = await WasmProgram.compile({ run: graph, fused: runForwardPipeline(graph) });
         for (const threads of [1, 2, 3]) {
           const tensors = randomTensors(graph, new Random(seed + threads));
           const given = { ...tensors, symbols: Object.fromEntries(tensors.symbols) };
           const expected = interpret(graph, given);
-          const received = program.run("run", given, { threads });
-          expectSameResults(received, expected, `${threads} threads`);
+          for (const entry of ["run", "fused"]) {
+            expectSameResults(
+              program.run(entry, given, { threads }),
+              expected,
+              `${entry}, ${threads} threads`,
+            );
+          }
         }
       },
     ),
