@@ -14,7 +14,7 @@ import { Tokenizer } from "./tokenizer.ts";
 export interface LoadOptions {
   /** Where to run; "auto" takes the best this machine has. Default "auto". */
   readonly device?: "auto" | "wasm" | undefined;
-  /** Threads to run on. Default: one for each core, as far as the artifact has room for them. */
+  /** Threads to run on. Default: one for each core, but no more than the model's size makes worthwhile. */
   readonly threads?: number | undefined;
   /** Ends the loading at any time and releases everything. */
   readonly signal?: AbortSignal | undefined;

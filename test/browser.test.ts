@@ -71,7 +71,7 @@ describe("in a browser's worker", () => {
   it.each([
     { place: "a cross-origin isolated page, two threads", isolated: true, threads: 2, says: /2 threads/ },
     { place: "a cross-origin isolated page, one thread", isolated: true, threads: 1, says: /1 thread/ },
-    { place: "an ordinary page", isolated: false, threads: undefined, says: /1 thread/ },
+    { place: "an ordinary page", isolated: false, threads: 2, says: /1 thread/ },
   ])("gives PyTorch's greedy text in $place", async ({ isolated, threads, says }) => {
     const reply = await answers(isolated, threads);
     expect(reply.device).toMatch(says);

@@ -51,7 +51,7 @@ export async function createWasmDevice(manifest: Manifest, options: WasmDeviceOp
       hint: "Use a newer engine, or allow 'wasm-unsafe-eval' in the page's content security policy.",
     });
   }
-  const threads = chooseThreads(target, features, options);
+  const threads = chooseThreads(target, manifest.weights.bytes, features, options);
   const shared = threads > 1;
   const path = target.modules[`${features.relaxedSimd ? "relaxed" : "baseline"}${shared ? "Shared" : ""}`];
   const bytes = await options.readFile(path);
@@ -76,8 +76,18 @@ export async function createWasmDevice(manifest: Manifest, options: WasmDeviceOp
   return new WasmDevice(manifest, target, driver, memory, workers, features.relaxedSimd, () => death);
 }
 
+/**
+ * Weights a thread should have to itself: reading them takes a few hundred microseconds a token, many times
+ * what the threads then lose waiting for each other.
+ */
+const BYTES_PER_THREAD = 8 * 1024 * 1024;
+
+const worthwhileThreads = (weightBytes: number): number =>
+  Math.max(1, Math.floor(weightBytes / BYTES_PER_THREAD));
+
 function chooseThreads(
   { memory: { maxThreads } }: WasmTarget,
+  weightBytes: number,
   features: WasmFeatures,
   { threads: asked, warn }: WasmDeviceOptions,
 ): number {
@@ -93,7 +103,7 @@ function chooseThreads(
       message: `The artifact was built for at most ${maxThreads} threads, not ${asked}; using ${maxThreads}.`,
     });
   }
-  const threads = Math.min(asked ?? availableCores(), maxThreads);
+  const threads = Math.min(asked ?? Math.min(availableCores(), worthwhileThreads(weightBytes)), maxThreads);
   if (threads > 1 && !features.threads) {
     warn({
       code: "NO_THREADS",
