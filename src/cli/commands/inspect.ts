@@ -148,7 +148,7 @@ async function summarize(folder: string, manifest: Manifest): Promise<string> {
 
 weights
 ${formatTable([
-  ["count", weights.toLocaleString("en-US")],
+  ["values, with tables", weights.toLocaleString("en-US")],
   [
     "ternary",
     `${ternary.toLocaleString("en-US")}, ${ternary === 0 ? "none" : percent(zeros / ternary)} of them zero`,
