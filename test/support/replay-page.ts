@@ -2,12 +2,12 @@ import { fileURLToPath } from "node:url";
 import type { Browser } from "playwright-core";
 import { askWorker } from "./browser.ts";
 import { bundleForBrowser } from "./bundle.ts";
-import type { Recording } from "./replay.ts";
+import type { Recording, Shares } from "./replay.ts";
 
-/** A recording and what is to replay it: modules, and in how many shares each call's range is run. */
+/** A recording and what is to replay it. */
 export interface Replay {
   readonly recording: Recording;
-  readonly variants: readonly { readonly binary: Uint8Array; readonly threads: number }[];
+  readonly variants: readonly (Shares & { readonly binary: Uint8Array })[];
 }
 
 const answer = `
@@ -15,7 +15,7 @@ import { replay } from "./replay.js";
 export default ({ binaries, replays }) => {
   const modules = binaries.map((binary) => new WebAssembly.Module(binary));
   return replays.map(({ recording, variants }) =>
-    variants.map(({ binary, threads }) => replay(modules[binary], recording, threads)));
+    variants.map(({ binary, ...shares }) => replay(modules[binary], recording, shares)));
 };`;
 
 /** Replays recordings in a browser; gives the bytes of the results of each by each of its variants. */
@@ -28,7 +28,7 @@ export async function replayInBrowser(
   const binaries = [...new Set(replays.flatMap(({ variants }) => variants.map(({ binary }) => binary)))];
   const numbered = replays.map(({ recording, variants }) => ({
     recording,
-    variants: variants.map(({ binary, threads }) => ({ binary: binaries.indexOf(binary), threads })),
+    variants: variants.map(({ binary, ...shares }) => ({ binary: binaries.indexOf(binary), ...shares })),
   }));
   const routes = { "/replay.js": { text: replayer } };
   return askWorker(browser, { answer, crossOriginIsolated: false, routes }, { binaries, replays: numbered });

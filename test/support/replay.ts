@@ -43,21 +43,31 @@ const PAGE = 65_536;
 /** Fills memory no step has written: a kernel that reads it gives results no test mistakes for right ones. */
 const JUNK = 0xa7;
 
-/**
- * Calls the recorded kernels, each in as many shares of its range as there are threads, and gives the bytes of
- * each result. Throws if a kernel wrote where none may.
- */
-export function replay(module: WebAssembly.Module, recording: Recording, threads: number): Uint8Array[] {
+/** How each call's range is run. */
+export interface Shares {
+  /** Into how many shares it is cut. */
+  readonly threads: number;
+  /**
+   * The last share first. A kernel that writes past its share's end is then found out, as one that writes ahead
+   * of its begin is otherwise.
+   */
+  readonly reversed?: boolean;
+}
+
+/** Calls the recorded kernels and gives the bytes of each result. Throws if a kernel wrote where none may. */
+export function replay(module: WebAssembly.Module, recording: Recording, shares: Shares): Uint8Array[] {
   const pages = recording.memoryBytes / PAGE;
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
   const bytes = new Uint8Array(memory.buffer);
   bytes.fill(JUNK);
   for (const piece of recording.image) bytes.set(piece.bytes, piece.address);
   const before = recording.untouchable.map(({ begin, end }) => bytes.slice(begin, end));
+  const { threads } = shares;
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
   for (const { kernel, values, items } of recording.calls) {
     const run = exports[kernel] as Kernel;
-    for (let thread = 0; thread < threads; thread++) {
+    for (let i = 0; i < threads; i++) {
+      const thread = shares.reversed ? threads - 1 - i : i;
       const begin = Math.floor((items * thread) / threads);
       const end = Math.floor((items * (thread + 1)) / threads);
       if (begin < end) run(...values, begin, end);

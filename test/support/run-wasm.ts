@@ -16,7 +16,7 @@ import { type DType, substituteDims } from "../../ir/types.ts";
 import type { Argument, Region, TensorSlot } from "../../runtime/manifest.ts";
 import { hasRelaxedSimd } from "./kernel-host.ts";
 import { packGroupScales, packTernaryCodes, padTo } from "./pack.ts";
-import { type KernelCall, type Recording, replay } from "./replay.ts";
+import { type KernelCall, type Recording, replay, type Shares } from "./replay.ts";
 
 export interface WasmTensors {
   readonly inputs: Readonly<Record<string, Tensor>>;
@@ -27,11 +27,9 @@ export interface WasmTensors {
   readonly symbols?: Readonly<Record<string, number>>;
 }
 
-export interface WasmOptions {
+export interface WasmOptions extends Partial<Shares> {
   /** Kernels for relaxed SIMD instead of baseline, where this engine has it. */
   readonly relaxed?: boolean;
-  /** Into how many shares every step's range is cut. */
-  readonly threads?: number;
 }
 
 export type Variant = "baseline" | "relaxed";
@@ -86,9 +84,10 @@ export class WasmProgram {
 
   /** Computes what `interpret` computes, from the same tensors. */
   run(entryName: string, tensors: WasmTensors, options: WasmOptions = {}): InterpretResult {
+    const { relaxed = false, threads = 1, ...order } = options;
     const recording = this.record(entryName, tensors);
-    const module = this.#module(options.relaxed && hasRelaxedSimd() ? "relaxed" : "baseline");
-    return replayed(recording, replay(module, recording, options.threads ?? 1));
+    const module = this.#module(relaxed && hasRelaxedSimd() ? "relaxed" : "baseline");
+    return replayed(recording, replay(module, recording, { threads, ...order }));
   }
 
   /** What a run of an entry puts into memory, calls and reads. */
