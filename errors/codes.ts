@@ -1,6 +1,6 @@
 /** Every stable error code with the hint shown when the throw site has no better one. */
 export const hints = {
-  SHAPE_MISMATCH: "Compare the two shapes; the last axis of an input is the layer's in_features.",
+  SHAPE_MISMATCH: "Compare the two shapes axis by axis; `expected` says which ones fit.",
   DTYPE_MISMATCH: "Insert a cast, or declare the input with the dtype the operation takes.",
   UNKNOWN_PARAMETER: "Use a layer that is part of the model's `layers` tree.",
   INVALID_MODEL: "Check the model's definition against the README's example.",

@@ -28,12 +28,17 @@ export function inferTypes<Name extends OpName>(
   const place = location && { location: formatLocation(location) };
   const parsed = definition.attributes.safeParse(attributes);
   if (!parsed.success) {
+    const named = (name: PropertyKey) =>
+      `${String(name)}: ${JSON.stringify((attributes as Record<PropertyKey, unknown>)[name]) ?? "nothing"}`;
     throw new BitloomError(
       "INVALID_ATTRIBUTE",
       `${op}: an attribute is missing, unknown or has a wrong value`,
       {
         expected: parsed.error.issues
           .map((issue) => `${issue.path.join(".") || "attributes"}: ${issue.message}`)
+          .join("; "),
+        received: parsed.error.issues
+          .map(({ path: [name] }) => (name === undefined ? Object.keys(attributes).join(", ") : named(name)))
           .join("; "),
         ...place,
       },

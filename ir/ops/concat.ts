@@ -18,24 +18,25 @@ export const concat: Op<typeof attributes> = {
   summary:
     "Joins tensors along an axis. Encoded weights join along axis 0, their output rows; per-tensor scales " +
     "become one scale a row.",
-  operands: ["x", "others..."],
+  operands: ["tensors..."],
   attributes,
   infer(operands, { axis }, site) {
     const [first] = operands;
-    const resolved = resolveAxis(axis, first!.dims.length, site);
+    if (first === undefined) return site.shape("at least one tensor");
+    const resolved = resolveAxis(axis, first.dims.length, site);
     let length = 0;
     for (const { dtype, dims } of operands) {
       const own = dims[resolved];
-      if (dtype !== first!.dtype) site.dtype("operands of one dtype");
+      if (dtype !== first.dtype) site.dtype("operands of one dtype");
       if (typeof own !== "number") return site.shape(`operands with a literal axis ${resolved}`);
-      if (!sameDims(dims.toSpliced(resolved, 1), first!.dims.toSpliced(resolved, 1))) {
+      if (!sameDims(dims.toSpliced(resolved, 1), first.dims.toSpliced(resolved, 1))) {
         site.shape(`operands that differ in axis ${resolved} only`);
       }
       length += own;
     }
-    const dims = first!.dims.with(resolved, length);
+    const dims = first.dims.with(resolved, length);
     const encoding = joinedEncoding(operands, resolved, site);
-    return [encoding ? encoded(dims, encoding) : dense(first!.dtype, dims)];
+    return [encoding ? encoded(dims, encoding) : dense(first.dtype, dims)];
   },
   evaluate(operands, { axis }, [type]) {
     if (type!.encoding) {

@@ -103,9 +103,11 @@ export class Site {
     return type;
   }
 
+  /** What the op's declaration calls an operand; those of a list are counted from the first of them. */
   #name(index: number): string {
-    const name = this.#names[Math.min(index, this.#names.length - 1)] ?? "operand";
-    return name.endsWith("...") ? `${name.slice(0, -3)}[${index}]` : name.replace("?", "");
+    const last = this.#names.length - 1;
+    const name = this.#names[Math.min(index, last)] ?? "operand";
+    return name.endsWith("...") ? `${name.slice(0, -3)}[${index - last}]` : name.replace("?", "");
   }
 
   #received(): string {

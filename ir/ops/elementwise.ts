@@ -40,7 +40,7 @@ function binaryOp(definition: BinaryDefinition): Op<typeof noAttributes> {
     infer([a, b], _attributes, site) {
       if (definition.integer) site.requireDense(0, "f32", "i32");
       else site.requireDense(0, "f32");
-      site.requireDense(1, a!.dtype);
+      if (b!.encoding || b!.dtype !== a!.dtype) site.dtype(`a and b of one dtype, here ${a!.dtype}`);
       return [dense(a!.dtype, broadcastAll([a!.dims, b!.dims], site))];
     },
     evaluate([a, b], _attributes, [type]) {

@@ -265,7 +265,7 @@ describe("type rules refuse", () => {
       "together",
     ],
     ["add", [t(["n"]), t(["m"])], {}, "SHAPE_MISMATCH", "a f32[n], b f32[m]"],
-    ["add", [t(["n"]), t(["n"], "i32")], {}, "DTYPE_MISMATCH", "b of dense f32"],
+    ["add", [t(["n"]), t(["n"], "i32")], {}, "DTYPE_MISMATCH", "a and b of one dtype"],
     ["div", [t([2], "i32"), t([2], "i32")], {}, "DTYPE_MISMATCH", "a of dense f32"],
     ["neg", [ternaryType([2, 8])], {}, "DTYPE_MISMATCH", "ternary(row)"],
     ["cast", [ternaryType([2, 8])], { dtype: "f32" }, "DTYPE_MISMATCH", "dense"],

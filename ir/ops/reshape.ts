@@ -14,7 +14,7 @@ export const reshape: Op<typeof attributes> = {
     const from = elementCount(x!.dims);
     const to = elementCount(dims);
     if (from.literal !== to.literal || from.symbols.join() !== to.symbols.join()) {
-      site.shape(`as many elements as ${formatDims(dims)}`);
+      site.shape(`x of as many elements as ${formatDims(dims)}, with the same names`);
     }
     return [{ ...x!, dims }];
   },

@@ -40,6 +40,8 @@ export interface StoredParameter {
 }
 
 export interface BindOptions {
+  /** Where the weights lie, for messages. */
+  readonly location?: string | undefined;
   /** What the weights of `linear` and `embedding` that are not ternary are converted to. */
   readonly head?: "int8" | FloatDType;
 }
@@ -55,7 +57,7 @@ export function bindParameters(
   options: BindOptions = {},
 ): Graph {
   const used = deadCode.run(graph);
-  const stored = new Map(used.parameters.map((parameter) => [parameter, bind(parameter, lookup)]));
+  const stored = new Map(used.parameters.map((parameter) => [parameter, bind(parameter, lookup, options)]));
   const forms = new Forms(options);
   const bound = rebuild(used, {
     // Outputs and next states that are parameters themselves are read as f32 too.
@@ -69,15 +71,27 @@ export function bindParameters(
 }
 
 /** The parameter as the checkpoint stores it. */
-function bind(parameter: Value, lookup: (path: string) => StoredParameter | undefined): Value {
+function bind(
+  parameter: Value,
+  lookup: (path: string) => StoredParameter | undefined,
+  { location }: BindOptions,
+): Value {
   const path = pathOf(parameter);
   const found = lookup(path);
-  if (!found)
-    throw new BitloomError("MISSING_TENSOR", `the checkpoint has no tensor for parameter "${path}"`);
+  const place = location === undefined ? {} : { location };
+  if (!found) {
+    throw new BitloomError("MISSING_TENSOR", `the weights have no tensor for parameter "${path}"`, {
+      expected: `"${path}" ${formatDims(parameter.type.dims)}`,
+      hint: "A tensor is called by its layer's place in `layers`; rename one of the two.",
+      ...place,
+    });
+  }
   if (!sameDims(found.dims, parameter.type.dims)) {
-    throw new BitloomError("SHAPE_MISMATCH", `parameter "${path}" has another shape in the checkpoint`, {
+    throw new BitloomError("SHAPE_MISMATCH", `parameter "${path}" has another shape in the weights`, {
       expected: formatDims(parameter.type.dims),
       received: formatDims(found.dims),
+      hint: "Weights of linear layers are [outFeatures, inFeatures]; change the layer's sizes or give its own weights.",
+      ...place,
     });
   }
   return { ...parameter, type: storedType(found) };

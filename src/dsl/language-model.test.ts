@@ -127,6 +127,23 @@ describe("a language model", () => {
       expected: "f32[batch, seq, 12]",
       received: "f32[batch, seq, 8]",
     });
+    for (const [result, message] of [
+      [undefined, /must return logits[\s\S]*received: undefined/],
+      [Promise.resolve(), /must not be async/],
+    ] as const) {
+      const nothing = defineLanguageModel({
+        name: "m",
+        vocabularySize: 12,
+        contextLength: 4,
+        layers: {},
+        forward: () => unchecked(result),
+      });
+      expect(errorOf(() => nothing.trace())).toMatchObject({
+        code: "INVALID_MODEL",
+        message: expect.stringMatching(message),
+        location: expect.stringMatching(/language-model\.test\.ts:\d+:\d+$/),
+      });
+    }
     const twice = defineLanguageModel({
       name: "m",
       vocabularySize: 12,

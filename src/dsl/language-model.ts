@@ -1,6 +1,9 @@
 import type { Graph, SymbolBound } from "../../ir/graph.ts";
 import { declaredParameters, type NamedLayers } from "./layer.ts";
+import { located } from "./located.ts";
+import { callerLocation } from "./location.ts";
 import {
+  callForward,
   finish,
   type Model,
   modelBrand,
@@ -8,10 +11,11 @@ import {
   requireForward,
   type TraceOptions,
   withBounds,
+  wrongResult,
 } from "./model.ts";
 import { invalidOption, knownOptions, positiveInteger } from "./options.ts";
-import { i32, type Tensor, type TensorSpec } from "./tensor.ts";
-import { located, type Sequence, Trace } from "./trace.ts";
+import { i32, Tensor, type TensorSpec } from "./tensor.ts";
+import { type Sequence, Trace } from "./trace.ts";
 
 export type { Sequence };
 
@@ -133,6 +137,7 @@ export function defineLanguageModel<const V extends number, L extends NamedLayer
   };
   const parameters = declaredParameters(layers);
   requireForward(forward);
+  const location = callerLocation();
   return {
     [modelBrand]: true,
     kind: "language-model",
@@ -152,15 +157,14 @@ export function defineLanguageModel<const V extends number, L extends NamedLayer
       const slots = trace.input("slots", inputs.slots);
       const sequence = { positions, slots, contextLength };
       trace.sequence = sequence;
-      const logits = forward(tokens, layers, sequence);
+      const logits = callForward(name, () => forward(tokens, layers, sequence));
       const expected = `f32[batch, seq, ${vocabularySize}]`;
+      const summary = `forward of ${name} must return logits`;
+      if (!Tensor.is(logits)) throw wrongResult(summary, expected, logits, location);
       if (String(logits) !== expected) {
-        throw located("SHAPE_MISMATCH", `forward of ${name} must return logits`, {
-          expected,
-          received: String(logits),
-        });
+        throw located("SHAPE_MISMATCH", summary, { expected, received: String(logits) }, location);
       }
-      return finish(trace, { logits });
+      return finish(trace, { logits }, location);
     },
   };
 }

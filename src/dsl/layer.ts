@@ -1,4 +1,4 @@
-import { BitloomError } from "../../errors/index.ts";
+import { located } from "./located.ts";
 import { describe, positiveInteger } from "./options.ts";
 
 /** What a parameter is to its layer: what a checkpoint reader may do with it (pack, keep in f16, …). */
@@ -79,7 +79,7 @@ export function block<L extends NamedLayers, F extends (...args: never[]) => unk
 ): F & BlockNode {
   const forward = build(layers);
   if (typeof forward !== "function") {
-    throw new BitloomError("INVALID_MODEL", "a block's second argument must return a function", {
+    throw located("INVALID_MODEL", "a block's second argument must return a function", {
       expected: "(layers) => (...inputs) => tensor",
       received: describe(forward),
     });
@@ -107,7 +107,7 @@ function walk(node: LayerTree, path: string, paths: Map<Layer, string>): void {
   if (isLayer(node)) {
     const other = paths.get(node);
     if (other !== undefined) {
-      throw new BitloomError("INVALID_MODEL", `one layer stands in two places: ${other} and ${path}`, {
+      throw located("INVALID_MODEL", `one layer stands in two places: ${other} and ${path}`, {
         hint: "Make two layers, or declare it once and call it twice to share its weights.",
       });
     }
@@ -119,14 +119,14 @@ function walk(node: LayerTree, path: string, paths: Map<Layer, string>): void {
     return;
   }
   if (typeof node !== "object" || node === null) {
-    throw new BitloomError("INVALID_MODEL", `${path === "" ? "layers" : path} is not a layer`, {
+    throw located("INVALID_MODEL", `${path === "" ? "layers" : path} is not a layer`, {
       expected: "a layer, a block, or an object or array of them",
       received: describe(node),
     });
   }
   for (const [name, child] of Object.entries(node)) {
     if (name === "" || name.includes(".")) {
-      throw new BitloomError("INVALID_MODEL", `"${name}" cannot be the name of a layer`, {
+      throw located("INVALID_MODEL", `"${name}" cannot be the name of a layer`, {
         expected: "a name without dots, because dots separate the names of a path",
         received: describe(name),
         hint: "Nest an object for each dot.",

@@ -205,7 +205,7 @@ describe("where types were bypassed", () => {
   });
 
   it.each([
-    ["a missing layer", (x: unknown) => unchecked({}).fc9(x), TypeError],
+    ["a missing layer", (x: unknown) => unchecked({}).fc9(x), /fc9 is not a function/],
     ["a number", () => relu2(unchecked(3)), /relu2 takes tensors/],
     ["nothing", () => relu2(unchecked(undefined)), /relu2 takes tensors/],
     ["two numbers", () => add(unchecked(1), unchecked(2)), /add takes tensors/],
@@ -229,19 +229,46 @@ describe("where types were bypassed", () => {
     expect(broken((x) => add(x, unchecked(kept)))).toMatchObject({ code: "INVALID_MODEL" });
   });
 
+  it("what forward throws is an error of the model, with the line that threw and the cause", () => {
+    const cause = new TypeError("no such thing");
+    const error = broken(() => {
+      throw cause;
+    });
+    expect(error).toMatchObject({
+      code: "INVALID_MODEL",
+      cause,
+      received: "TypeError: no such thing",
+      location: expect.stringMatching(
+        new RegExp(`model\\.test\\.ts:${lineOf('const cause = new TypeError("no such thing");')}:\\d+$`),
+      ),
+    });
+    expect(broken(() => JSON.parse("{"))).toMatchObject({
+      code: "INVALID_MODEL",
+      location: expect.stringMatching(/model\.test\.ts:\d+:\d+$/),
+    });
+  });
+
   it.each([
-    ["nothing", undefined],
-    ["a tensor without a name", "tensor"],
-    ["no output", {}],
-    ["a number", { y: 3 }],
-  ])("forward returning %s is refused", (_, outputs) => {
+    ["nothing", undefined, /received: undefined[\s\S]*needs a return/],
+    ["null", null, /received: null/],
+    ["a tensor without a name", "tensor", /by name[\s\S]*received: a tensor f32\[batch, 2\]/],
+    ["a list", [], /received: \[\]/],
+    ["no output", {}, /received: an object with nothing in it/],
+    ["a number", { y: 3 }, /received: y: 3/],
+    ["a promise", Promise.resolve({}), /forward must not be async/],
+  ])("forward returning %s is refused at the model's definition", (_, outputs, message) => {
     const model = defineModel({
       name: "m",
       inputs: { x: f32("batch", 2) },
       layers: {},
       forward: ({ x }) => unchecked(outputs === "tensor" ? x : outputs),
     });
-    expect(errorOf(() => model.trace()).code).toBe("INVALID_MODEL");
+    // Whoever asks for the graph is not at fault.
+    const error = errorOf(() => model.trace());
+    expect(error).toMatchObject({ code: "INVALID_MODEL", message: expect.stringMatching(message) });
+    expect(Number(error.location?.split(":").at(-2))).toBeLessThan(
+      lineOf("// Whoever asks for the graph is not at fault.") - 1,
+    );
   });
 });
 
@@ -260,6 +287,7 @@ describe("a definition that cannot be a model", () => {
     ["an empty axis", { inputs: { x: f32("batch", 0) } }, "INVALID_OPTION"],
     ["half an axis", { inputs: { x: f32("batch", 1.5) } }, "INVALID_OPTION"],
     ["a dim that is no name", { inputs: { x: f32("the batch", 2) } }, "INVALID_OPTION"],
+    ["an input of another dtype", { inputs: { x: { dtype: "f64", dims: ["batch", 2] } } }, "INVALID_OPTION"],
     ["an input without dims", { inputs: { x: 3 } }, "INVALID_OPTION"],
     ["a bound of zero", { symbols: { batch: { max: 0 } } }, "INVALID_OPTION"],
     ["a bound of NaN", { symbols: { batch: { max: Number.NaN } } }, "INVALID_OPTION"],
@@ -272,7 +300,9 @@ describe("a definition that cannot be a model", () => {
     ["a layer name with a dot", { layers: { "a.b": shared } }, "INVALID_MODEL"],
     ["a layer in two places", { layers: { a: shared, b: [shared] } }, "INVALID_MODEL"],
   ])("%s", (_, change, code) => {
-    expect(errorOf(() => defineModel(unchecked({ ...base, ...change }))).code).toBe(code);
+    const error = errorOf(() => defineModel(unchecked({ ...base, ...change })));
+    expect(error.code).toBe(code);
+    expect(error.location).toMatch(/model\.test\.ts:\d+:\d+$/);
   });
 
   it.each([
@@ -288,6 +318,8 @@ describe("a definition that cannot be a model", () => {
     ["nine bits", () => bitLinear(4, 4, { activation: { bits: 9 } })],
     ["an unknown granularity", () => bitLinear(4, 4, { activation: unchecked({ granularity: "group" }) })],
     ["a misspelt option", () => linear(4, 4, unchecked({ biass: true }))],
+    ["no options at all", () => bitLinear(4, 4, unchecked(null))],
+    ["a list of options", () => linear(4, 4, unchecked([]))],
     ["a negative eps", () => rmsNorm(4, { eps: -1 })],
     ["an infinite eps", () => rmsNorm(4, { eps: Number.POSITIVE_INFINITY })],
     ["a cache of no heads", () => keyValueCache(0, 4)],

@@ -1,9 +1,10 @@
-import { BitloomError } from "../../errors/index.ts";
-import type { Graph, SymbolBound } from "../../ir/graph.ts";
-import { symbolPattern } from "../../ir/types.ts";
+import type { BitloomError } from "../../errors/index.ts";
+import type { Graph, SourceLocation, SymbolBound } from "../../ir/graph.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { declaredParameters, type NamedLayers, type ParameterDeclaration } from "./layer.ts";
-import { describe, invalidOption, knownOptions, positiveInteger } from "./options.ts";
+import { located, userError } from "./located.ts";
+import { callerLocation } from "./location.ts";
+import { describe, invalidOption, isDim, knownOptions, positiveInteger } from "./options.ts";
 import type { Dim, Dims } from "./shape-types.ts";
 import { Tensor, type TensorOf, type TensorSpec } from "./tensor.ts";
 import { Trace } from "./trace.ts";
@@ -89,6 +90,7 @@ export function defineModel<I extends InputSpecs, L extends NamedLayers, O exten
   const bounds = withBounds(symbols, definition.symbols);
   const parameters = declaredParameters(layers);
   requireForward(forward);
+  const location = callerLocation();
   return {
     [brand]: true,
     kind: "model",
@@ -99,8 +101,10 @@ export function defineModel<I extends InputSpecs, L extends NamedLayers, O exten
     trace(options = {}) {
       const trace = new Trace(name, withBounds(bounds, options.symbols), layers);
       const tensors = Object.entries(inputs).map(([input, spec]) => [input, trace.input(input, spec)]);
-      const outputs = forward(Object.fromEntries(tensors) as InputTensors<I>, layers);
-      return finish(trace, outputs);
+      const outputs = callForward(name, () =>
+        forward(Object.fromEntries(tensors) as InputTensors<I>, layers),
+      );
+      return finish(trace, outputs, location);
     },
   };
 }
@@ -139,21 +143,57 @@ export function withBounds(
 
 export function requireForward(forward: unknown): void {
   if (typeof forward === "function") return;
-  throw new BitloomError("INVALID_MODEL", "a model needs a forward function", {
+  throw located("INVALID_MODEL", "a model needs a forward function", {
     expected: "forward: (inputs, layers) => outputs",
     received: describe(forward),
   });
 }
 
+/** Runs the user's forward; what it throws comes out as INVALID_MODEL with the line that threw. */
+export function callForward<T>(model: string, forward: () => T): T {
+  try {
+    return forward();
+  } catch (cause) {
+    throw userError(`forward of ${model} threw an error`, cause);
+  }
+}
+
+/** What to write where forward returned something else than its outputs; `location` is the model's definition. */
+export function wrongResult(
+  summary: string,
+  expected: string,
+  result: unknown,
+  location: SourceLocation | undefined,
+): BitloomError {
+  const isPromise = typeof (result as PromiseLike<unknown> | undefined)?.then === "function";
+  return located(
+    "INVALID_MODEL",
+    isPromise ? "forward must not be async" : summary,
+    {
+      expected,
+      received: Tensor.is(result) ? `a tensor ${result}` : describe(result),
+      ...(result === undefined && { hint: "A forward with braces needs a return." }),
+    },
+    location,
+  );
+}
+
 /** Declares the outputs of a traced forward and closes the graph. */
-export function finish(trace: Trace, outputs: Outputs): Graph {
+export function finish(trace: Trace, outputs: Outputs, location: SourceLocation | undefined): Graph {
+  const summary = "forward must return its outputs by name";
+  const expected = "an object of tensors, such as { logits }";
   const entries = Object.entries(outputs ?? {});
+  if (entries.length === 0 || Tensor.is(outputs) || Array.isArray(outputs)) {
+    throw wrongResult(summary, expected, outputs, location);
+  }
   const wrong = entries.find(([, output]) => !Tensor.is(output));
-  if (entries.length === 0 || wrong !== undefined || Tensor.is(outputs)) {
-    throw new BitloomError("INVALID_MODEL", "forward must return its outputs by name", {
-      expected: "an object of tensors, such as { logits }",
-      received: wrong === undefined ? describe(outputs) : `${wrong[0]}: ${describe(wrong[1])}`,
-    });
+  if (wrong !== undefined) {
+    throw located(
+      "INVALID_MODEL",
+      summary,
+      { expected, received: `${wrong[0]}: ${describe(wrong[1])}` },
+      location,
+    );
   }
   for (const [output, tensor] of entries) trace.output(output, tensor);
   return trace.finish();
@@ -162,20 +202,21 @@ export function finish(trace: Trace, outputs: Outputs): Graph {
 function symbolsOf(inputs: InputSpecs): readonly string[] {
   const entries = Object.entries(inputs ?? {});
   if (entries.length === 0) {
-    throw new BitloomError("INVALID_MODEL", "a model needs at least one input", {
+    throw located("INVALID_MODEL", "a model needs at least one input", {
       expected: `inputs such as { x: f32("batch", 784) }`,
       received: describe(inputs),
     });
   }
-  const symbols = entries.flatMap(([input, spec]) => checkedDims(input, spec?.dims).filter(isName));
+  const symbols = entries.flatMap(([input, spec]) => checkedDims(input, spec).filter(isName));
   return [...new Set(symbols)];
 }
 
-function checkedDims(input: string, dims: Dims | undefined): Dims {
-  const valid = (dim: Dim) =>
-    typeof dim === "string" ? symbolPattern.test(dim) : Number.isSafeInteger(dim) && dim >= 1;
-  if (Array.isArray(dims) && dims.every(valid)) return dims;
-  throw invalidOption(`inputs: ${input}`, "f32(...) or i32(...) of lengths and names", dims);
+function checkedDims(input: string, spec: TensorSpec | undefined): Dims {
+  const { dtype, dims } = spec ?? {};
+  const expected = "f32(...) or i32(...) of lengths and names";
+  if (!Array.isArray(dims) || !dims.every(isDim)) throw invalidOption(`inputs: ${input}`, expected, dims);
+  if (dtype !== "f32" && dtype !== "i32") throw invalidOption(`inputs: ${input}`, expected, dtype);
+  return dims;
 }
 
 const isName = (dim: Dim): dim is string => typeof dim === "string";

@@ -1,9 +1,9 @@
-import { BitloomError } from "../../errors/index.ts";
 import { GraphBuilder } from "../../ir/builder.ts";
-import { formatLocation, type Graph, type SymbolBound, type Value } from "../../ir/graph.ts";
+import type { Graph, SymbolBound, Value } from "../../ir/graph.ts";
 import type { Attributes, OpName } from "../../ir/ops/index.ts";
 import { type Dim, type DType, dense } from "../../ir/types.ts";
 import { declarationOf, type Layer, layerPaths, type NamedLayers } from "./layer.ts";
+import { located } from "./located.ts";
 import { callerLocation } from "./location.ts";
 import { describe } from "./options.ts";
 import { Tensor, type TensorSpec } from "./tensor.ts";
@@ -136,17 +136,4 @@ export function traceOf(name: string, ...operands: readonly unknown[]): Trace {
     });
   }
   return traces[0]!;
-}
-
-/** An error that names the user's line. */
-export function located(
-  code: ConstructorParameters<typeof BitloomError>[0],
-  summary: string,
-  options: ConstructorParameters<typeof BitloomError>[2] = {},
-): BitloomError {
-  const location = callerLocation();
-  return new BitloomError(code, summary, {
-    ...options,
-    ...(location && { location: formatLocation(location) }),
-  });
 }

@@ -1,8 +1,9 @@
 import type { KeyValueCache } from "../layers/key-value-cache.ts";
+import { located } from "../located.ts";
 import { knownOptions, positiveNumber } from "../options.ts";
 import type { Dim } from "../shape-types.ts";
 import type { Tensor } from "../tensor.ts";
-import { located, type Trace, traceOf } from "../trace.ts";
+import { type Trace, traceOf } from "../trace.ts";
 
 export interface AttentionOptions<KV extends number = number, D extends number = number> {
   /**

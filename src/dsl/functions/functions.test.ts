@@ -167,7 +167,7 @@ describe("functions of a tensor", () => {
     ["an empty slice", (x) => slice(x, { axis: 1, start: 0, size: 0 }), "INVALID_ATTRIBUTE"],
     ["nothing to concat", () => concat(unchecked([]), { axis: 0 }), "INVALID_OPTION"],
     ["rows of two lengths", (x) => concat(unchecked([x, reshape(x, [3, 2])]), { axis: 0 }), "SHAPE_MISMATCH"],
-    ["an unknown dtype", (x) => cast(x, unchecked("f64")), "INVALID_ATTRIBUTE"],
+    ["an unknown dtype", (x) => cast(x, unchecked("f64")), "INVALID_OPTION"],
     [
       "heads that are not split",
       (x) => attention(unchecked(x), unchecked(x), unchecked(x)),

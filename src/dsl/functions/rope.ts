@@ -1,8 +1,9 @@
 import type { RopeScaling } from "../families/config.ts";
+import { located } from "../located.ts";
 import { invalidOption, knownOptions, positiveInteger, positiveNumber } from "../options.ts";
 import type { Dim } from "../shape-types.ts";
 import type { Tensor } from "../tensor.ts";
-import { located, traceOf } from "../trace.ts";
+import { traceOf } from "../trace.ts";
 
 /** The angles of a rotary embedding. */
 export interface RopeOptions<Batch extends Dim = Dim> {

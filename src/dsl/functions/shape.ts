@@ -1,5 +1,5 @@
 import type { DType } from "../../../ir/types.ts";
-import { invalidOption, knownOptions } from "../options.ts";
+import { invalidOption, isDim, knownOptions, oneOf } from "../options.ts";
 import type {
   Axis,
   CheckConcat,
@@ -24,7 +24,9 @@ export function reshape<D extends DType, S extends Dims, const To extends Dims>(
   dims: To & CheckReshape<S, To>,
 ): Tensor<D, Plain<To>> {
   const trace = traceOf("reshape", x);
-  if (!Array.isArray(dims)) throw invalidOption("reshape: dims", "a list of lengths and names", dims);
+  if (!Array.isArray(dims) || !dims.every(isDim)) {
+    throw invalidOption("reshape: dims", "a list of lengths of at least 1 and of names", dims);
+  }
   return trace.tensor("reshape", [x], { dims: [...(dims as Dims)] });
 }
 
@@ -92,5 +94,6 @@ export function cast<S extends Dims, const To extends "f32" | "i32">(
   x: Tensor<DType, S>,
   dtype: To,
 ): Tensor<To, S> {
-  return traceOf("cast", x).tensor("cast", [x], { dtype });
+  const trace = traceOf("cast", x);
+  return trace.tensor("cast", [x], { dtype: oneOf("cast: dtype", dtype, ["f32", "i32"]) });
 }

@@ -1,6 +1,7 @@
 import { declarationOf, type Layer } from "../layer.ts";
+import { located } from "../located.ts";
 import type { Tensor } from "../tensor.ts";
-import { located, type Trace, traceOf } from "../trace.ts";
+import { type Trace, traceOf } from "../trace.ts";
 
 /**
  * Checks what a layer was called with, for callers that TypeScript did not check.
@@ -17,7 +18,11 @@ export function layerInput(layer: Layer, x: Tensor, dtype: "f32" | "i32", lastDi
     throw located("DTYPE_MISMATCH", `${path} (${type}) takes ${dtype}`, { expected, received });
   }
   if (lastDim !== undefined && x.dims.at(-1) !== lastDim) {
-    throw located("SHAPE_MISMATCH", `${path} (${type}) takes ${lastDim} features`, { expected, received });
+    throw located("SHAPE_MISMATCH", `${path} (${type}) takes ${lastDim} features`, {
+      expected,
+      received,
+      hint: "The last axis of the input is the layer's inFeatures.",
+    });
   }
   return trace;
 }
