@@ -108,8 +108,9 @@ export function bindInputs(entry: Entry, inputs: Readonly<Record<string, TensorI
     }
   }
 
-  for (const symbol of Object.keys(entry.symbols)) {
-    if (!symbols.has(symbol)) symbols.set(symbol, smallestOf(entry, symbol));
+  // A symbol that no input has is a state's, which is as large as its memory.
+  for (const [symbol, largest] of Object.entries(entry.symbols)) {
+    if (!symbols.has(symbol)) symbols.set(symbol, largest);
   }
   return { tensors: given, symbols };
 }

@@ -4,16 +4,25 @@
  * single thread, whatever the symbols' values and the states left by the calls before.
  */
 
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { beforeAll, describe, expect, test } from "vitest";
+import { GraphBuilder } from "../ir/builder.ts";
 import type { Graph } from "../ir/graph.ts";
 import { runForwardPipeline } from "../ir/passes/pipelines.ts";
 import { specialize } from "../ir/passes/specialize.ts";
 import type { Tensor } from "../ir/tensor.ts";
 import { printGraph } from "../ir/text/print.ts";
+import { dense } from "../ir/types.ts";
+import { loadLanguageModel } from "../runtime/index.ts";
+import { openCheckpoint } from "../src/checkpoint/huggingface.ts";
+import { compileCheckpoint } from "../src/compiler/checkpoint.ts";
 import { askWorker, launchBrowser } from "./support/browser.ts";
 import { bundleForBrowser } from "./support/bundle.ts";
+import { checkpoints } from "./support/checkpoints.ts";
 import { type ArtifactFiles, memoryArtifact } from "./support/memory-artifact.ts";
 import { Random } from "./support/random.ts";
 import { graphs, randomTensors } from "./support/random-graph.ts";
@@ -82,6 +91,23 @@ function expectResults(received: ArtifactResults, { name, expected }: Case, thre
   }
 }
 
+/** Logits of a prompt longer than a chunk, of tokens after it, and at every position of another text. */
+async function languageModelLogits(artifact: string, threads: number): Promise<readonly Float32Array[]> {
+  await using model = await loadLanguageModel(artifact, { threads });
+  expect(model.device.threads).toBe(threads);
+  const { chunkLength, vocabularySize } = model.info;
+  const tokens = Int32Array.from({ length: chunkLength + 3 }, (_, i) => (i * i) % vocabularySize);
+  const results = [await model.prefill([...tokens])];
+  for (let i = 0; i < 8; i++)
+    results.push(await model.decode(results.at(-1)!.indexOf(Math.max(...results.at(-1)!))));
+  const { logits } = await model.run({
+    tokens: { data: tokens.slice(0, 7), dims: [1, 7] },
+    positions: Int32Array.of(5),
+    slots: Int32Array.of(0),
+  });
+  return [...results, logits!.data as Float32Array];
+}
+
 let cases: readonly Case[];
 beforeAll(async () => {
   const castTo = ["f32", "f16", "bf16", "i8", "u8", "i32", "u32"] as const;
@@ -93,6 +119,26 @@ describe("one to four threads give the bits of a single one", () => {
   test("in this process", async () => {
     for (const each of cases) {
       for (const threads of THREADS) expectResults(await runArtifact({ ...each, threads }), each, threads);
+    }
+  });
+
+  test("a language model, prefilled in chunks and decoded", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "bitloom-threads-"));
+    const checkpoint = await openCheckpoint(checkpoints["bitnet-tiny-packed"].folder);
+    try {
+      const out = join(folder, "artifact");
+      await compileCheckpoint(checkpoint, { out });
+      const single = await languageModelLogits(out, 1);
+      for (const threads of THREADS.slice(1)) {
+        for (const [i, logits] of (await languageModelLogits(out, threads)).entries()) {
+          const dims = [logits.length];
+          const as = (data: Float32Array): Tensor => ({ type: { dtype: "f32", dims }, data });
+          expectSameBits(as(logits), as(single[i]!), `${threads} threads, logits ${i}`);
+        }
+      }
+    } finally {
+      await checkpoint.source.close();
+      await rm(folder, { recursive: true, force: true });
     }
   });
 
@@ -125,4 +171,20 @@ describe("one to four threads give the bits of a single one", () => {
       await browser.close();
     }
   });
+});
+
+test("a symbol that only states have is as large as their memory", async () => {
+  const builder = new GraphBuilder("counters");
+  const x = builder.input("x", dense("f32", [3]));
+  const state = builder.state("counters", dense("f32", [builder.symbol("slots", { max: 4 }), 3]));
+  const next = builder.one("add", [state, x], {});
+  builder.setNext(state, next);
+  builder.output("total", builder.one("sum", [next], { axis: 0, keep_dims: false }));
+  const files = await memoryArtifact({ run: builder.build() }, {}, 2);
+  const calls = [1, 10].map((value) => ({ x: Float32Array.of(value, -value, 0.5) }));
+  const results = await runArtifact({ files, calls, threads: 2 });
+  expect(results.calls.map(({ total }) => [...Array.from(total!)])).toEqual([
+    [4, -4, 2],
+    [44, -44, 4],
+  ]);
 });
