@@ -1,5 +1,5 @@
 /** Arithmetic on literals with the semantics the targets have, so that folding never changes a result. */
-import type { BinaryOperator, CompareOperator, Expr, NumericType, ValueType } from "./ir.ts";
+import type { BinaryOperator, CompareOperator, Expr, NumericType, UnaryOperator, ValueType } from "./ir.ts";
 
 /** A number as a literal of the type, or undefined if the type cannot hold it. */
 export function numberLiteral(type: ValueType, value: number): Expr | undefined {
@@ -159,6 +159,76 @@ export function foldConvert(type: NumericType, operand: Expr): Expr | undefined 
   const high = type === "i32" ? 0x7fffffff : 0xffffffff;
   const truncated = Number.isNaN(value) ? 0 : Math.min(high, Math.max(low, Math.trunc(value)));
   return numberLiteral(type, truncated);
+}
+
+/** The expression with everything computed that literals alone decide. */
+export function foldExpression(e: Expr): Expr {
+  switch (e.kind) {
+    case "literal":
+    case "ref":
+      return e;
+    case "binary": {
+      const left = foldExpression(e.left);
+      const right = foldExpression(e.right);
+      const folded =
+        e.type === "bool"
+          ? foldLogical(e.operator, left, right)
+          : foldBinary(e.operator, e.type, left, right);
+      return folded ?? { ...e, left, right };
+    }
+    case "compare": {
+      const left = foldExpression(e.left);
+      const right = foldExpression(e.right);
+      if (left.kind !== "literal" || right.kind !== "literal") return { ...e, left, right };
+      return { kind: "literal", type: "bool", value: compareConstants(e.operator, left.value, right.value) };
+    }
+    case "unary": {
+      const operand = foldExpression(e.operand);
+      return foldUnary(e.operator, operand) ?? { ...e, operand };
+    }
+    case "convert": {
+      const operand = foldExpression(e.operand);
+      return foldConvert(e.type as NumericType, operand) ?? { ...e, operand };
+    }
+    case "select":
+    case "conditional": {
+      const condition = foldExpression(e.condition);
+      const ifTrue = foldExpression(e.ifTrue);
+      const ifFalse = foldExpression(e.ifFalse);
+      if (condition.kind === "literal") {
+        const [chosen, other] = condition.value === true ? [ifTrue, ifFalse] : [ifFalse, ifTrue];
+        if (e.kind === "conditional" || isPure(other)) return chosen;
+      }
+      return { ...e, condition, ifTrue, ifFalse };
+    }
+    case "load":
+      return { ...e, index: foldExpression(e.index) };
+    case "intrinsic":
+      return { ...e, args: e.args.map(foldExpression) };
+    case "call":
+      return {
+        ...e,
+        args: e.args.map((argument) => (argument.kind === "buffer" ? argument : foldExpression(argument))),
+      };
+  }
+}
+
+function foldLogical(operator: BinaryOperator, left: Expr, right: Expr): Expr | undefined {
+  const decides = operator === "logical_or";
+  if (left.kind === "literal") return left.value === decides ? left : right;
+  if (right.kind !== "literal") return undefined;
+  if (right.value !== decides) return left;
+  return isPure(left) ? right : undefined;
+}
+
+function foldUnary(operator: UnaryOperator, operand: Expr): Expr | undefined {
+  if (operand.kind !== "literal") return undefined;
+  const { type, value } = operand;
+  if (operator === "not") return { kind: "literal", type, value: value === false };
+  if (typeof value !== "number") return undefined;
+  if (type === "f32" || type === "f64") return { kind: "literal", type, value: -value };
+  const wrapped = operator === "neg" ? -value | 0 : ~value;
+  return numberLiteral(type, type === "u32" ? wrapped >>> 0 : wrapped);
 }
 
 /** Whether an expression can be dropped or repeated. */

@@ -1,4 +1,4 @@
-import { foldBinary, isPure } from "../../kernel/fold.ts";
+import { foldExpression, isPure } from "../../kernel/fold.ts";
 import { intrinsics } from "../../kernel/intrinsic-table.ts";
 import type { BinaryOperator, CompareOperator, Expr, ValueType } from "../../kernel/ir.ts";
 import { shortestF32 } from "../decimal.ts";
@@ -77,33 +77,37 @@ export class ExpressionRenderer {
     this.#scope = scope;
   }
 
+  /**
+   * What literals decide is computed here: WGSL would evaluate it with unbounded integers and refuse what
+   * overflows.
+   */
   render(expression: Expr): string {
-    return this.#text(expression).text;
+    return this.#text(foldExpression(expression)).text;
   }
 
   /** `x[i]` or, for narrow elements, a call. */
-  load(buffer: string, index: Expr): string {
+  #load(buffer: string, index: Expr): string {
     const memory = this.#scope.memory(buffer);
-    if (memory.narrow === undefined) return this.element(memory, this.#text(index));
+    if (memory.narrow === undefined) return this.#element(memory, this.#text(index));
     this.#scope.module.accessors.set(memory.narrow.load, loadFunction(memory, memory.narrow.load));
-    return `${memory.narrow.load}(${this.render(index)})`;
+    return `${memory.narrow.load}(${this.#text(index).text})`;
   }
 
   store(buffer: string, index: Expr, value: Expr): string {
     const memory = this.#scope.memory(buffer);
     if (memory.narrow === undefined) {
-      return `${this.element(memory, this.#text(index))} = ${this.render(value)};`;
+      return `${this.#element(memory, this.#text(foldExpression(index)))} = ${this.render(value)};`;
     }
     this.#scope.module.accessors.set(memory.narrow.store, storeFunction(memory, memory.narrow.store));
-    return `${memory.narrow.store}(${this.#arguments([index, value])});`;
+    return `${memory.narrow.store}(${this.#arguments([index, value].map(foldExpression))});`;
   }
 
-  element(memory: Memory, index: Text): string {
+  #element(memory: Memory, index: Text): string {
     if (memory.offset === undefined) return `${memory.name}[${index.text}]`;
     return `${memory.name}[${memory.offset} + ${parenthesized(index, "multiply")}]`;
   }
 
-  call(expression: Extract<Expr, { kind: "call" }>): string {
+  #call(expression: Extract<Expr, { kind: "call" }>): string {
     const memories = expression.args.flatMap((argument) =>
       argument.kind === "buffer" ? [this.#scope.memory(argument.name)] : [],
     );
@@ -114,7 +118,7 @@ export class ExpressionRenderer {
     return `${callee.name}(${[...given, ...rest].join(", ")})`;
   }
 
-  intrinsic(expression: Extract<Expr, { kind: "intrinsic" }>): Text {
+  #intrinsic(expression: Extract<Expr, { kind: "intrinsic" }>): Text {
     const { name, args, immediates } = expression;
     const { module } = this.#scope;
     const function_ = (wgsl: string) => primary(`${wgsl}(${this.#arguments(args)})`);
@@ -170,12 +174,12 @@ export class ExpressionRenderer {
         return function_(name);
       case "subgroupBroadcast":
         module.usesSubgroups = true;
-        return primary(`subgroupBroadcast(${this.render(args[0]!)}, ${immediates[0]}u)`);
+        return primary(`subgroupBroadcast(${this.#text(args[0]!).text}, ${immediates[0]}u)`);
       case "workgroupBarrier":
         return function_(name);
       case "workgroupUniformLoad": {
         const memory = this.#scope.memory(expression.buffer!);
-        return primary(`workgroupUniformLoad(&${this.element(memory, this.#text(args[0]!))})`);
+        return primary(`workgroupUniformLoad(&${this.#element(memory, this.#text(args[0]!))})`);
       }
       default:
         throw unsupported(intrinsics.has(name) ? name : `the unknown intrinsic ${name}`);
@@ -214,11 +218,11 @@ export class ExpressionRenderer {
       case "convert":
         return this.#convert(expression.operand, expression.type);
       case "load":
-        return primary(this.load(expression.buffer, expression.index));
+        return primary(this.#load(expression.buffer, expression.index));
       case "intrinsic":
-        return this.intrinsic(expression);
+        return this.#intrinsic(expression);
       case "call":
-        return primary(this.call(expression));
+        return primary(this.#call(expression));
     }
   }
 
@@ -260,9 +264,6 @@ export class ExpressionRenderer {
 
   #binary(expression: Extract<Expr, { kind: "binary" }>): Text {
     const { operator, type, left, right } = expression;
-    // WGSL evaluates constants as mathematical integers and refuses those that overflow.
-    const folded = foldBinary(operator, type, left, right);
-    if (folded?.kind === "literal") return this.#text(folded);
     switch (operator) {
       case "shl":
       case "shr":
@@ -305,6 +306,7 @@ export class ExpressionRenderer {
 
   /** The same bits as u32. */
   #asU32(value: Expr): Text {
+    if (value.kind === "literal") return this.#literal("u32", value.value);
     return value.type === "u32" ? this.#text(value) : this.#convert(value, "u32");
   }
 
@@ -321,15 +323,12 @@ export class ExpressionRenderer {
   #convert(operand: Expr, to: ValueType): Text {
     const from = operand.type;
     if (from === to) return this.#text(operand);
-    if (operand.kind === "literal" && (from === "i32" || from === "u32") && to !== "f32") {
-      return this.#literal(to, operand.value);
-    }
     if (to !== "i32" && to !== "u32" && to !== "f32") throw unsupported(`the type ${to}`);
     if (from === "f32") {
       const snippet = this.#scope.module.use(to === "i32" ? "f32_to_i32" : "f32_to_u32");
-      return primary(`${snippet}(${this.render(operand)})`);
+      return primary(`${snippet}(${this.#text(operand).text})`);
     }
-    return primary(`${to}(${this.render(operand)})`);
+    return primary(`${to}(${this.#text(operand).text})`);
   }
 
   #floatOfBits(bits: Expr): Text {
@@ -337,7 +336,7 @@ export class ExpressionRenderer {
       const word = Number(bits.value) >>> 0;
       if ((word & 0x7f800000) === 0x7f800000) return primary(this.#scope.module.specialFloat(word));
     }
-    return primary(`bitcast<f32>(${this.render(bits)})`);
+    return primary(`bitcast<f32>(${this.#text(bits).text})`);
   }
 }
 
