@@ -2,22 +2,24 @@ import type { DType } from "../../ir/types.ts";
 import * as b from "../kernel/build.ts";
 import type { Expr, Stmt } from "../kernel/ir.ts";
 import type { GeneratedCall, Place } from "./draft.ts";
+import type { Lanes, TargetCode } from "./lanes.ts";
 import { pointwise } from "./pointwise.ts";
 
 /**
  * out = x in another dtype: to floats by rounding to nearest even, to integers by truncation with saturation,
  * to bool by x != 0.
  */
-export function castCall(x: Place, out: Place): GeneratedCall {
+export function castCall(x: Place, out: Place, target: TargetCode): GeneratedCall {
   return pointwise({
     template: "movement",
     name: `cast_${x.dtype}_${out.dtype}`,
     key: `cast ${x.dtype} ${out.dtype}`,
     operands: [x],
     out,
-    body: ([value], width, prefix) => {
-      if (width === "vector") {
-        const result = castLanes(value!, x.dtype, out.dtype);
+    target,
+    body: ([value], lanes, prefix) => {
+      if (lanes.count > 1) {
+        const result = castLanes(value!, x.dtype, out.dtype, lanes);
         return result && { statements: [], result, helpers: [] };
       }
       const code = new Code(prefix);
@@ -44,9 +46,9 @@ class Code {
   }
 }
 
-function castLanes(value: Expr, from: DType, to: DType): Expr | undefined {
-  if (from === "i32" && to === "f32") return b.intrinsic("f32x4.convertI32x4S", [value]);
-  if (from === "f32" && to === "i32") return b.intrinsic("i32x4.truncSatF32x4S", [value]);
+function castLanes(value: Expr, from: DType, to: DType, lanes: Lanes): Expr | undefined {
+  if (from === "i32" && to === "f32") return lanes.toF32(value);
+  if (from === "f32" && to === "i32") return lanes.toI32(value);
   return undefined;
 }
 

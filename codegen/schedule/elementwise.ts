@@ -1,14 +1,15 @@
 import { type BinaryFunction, formatScalar, type ScalarExpr } from "../../ir/scalar.ts";
 import type { GeneratedCall, Place } from "./draft.ts";
+import type { TargetCode } from "./lanes.ts";
 import { pointwise } from "./pointwise.ts";
-import { functionNames, integerCode, type MathHelpers, scalarCode } from "./scalar-code.ts";
+import { functionNames, scalarCode } from "./scalar-code.ts";
 
 /** out = expr(x0, x1, …) in f32, operands f32 or i32 and broadcast to out's shape. */
 export function elementwiseCall(
   expr: ScalarExpr,
   operands: readonly Place[],
   out: Place,
-  math: MathHelpers,
+  target: TargetCode,
 ): GeneratedCall {
   return pointwise({
     template: "elementwise",
@@ -16,11 +17,11 @@ export function elementwiseCall(
     key: formatScalar(expr),
     operands,
     out,
-    body: (values, width, prefix) => {
+    target,
+    body: (values, lanes, prefix) => {
       const code = scalarCode(expr, {
-        width,
+        lanes,
         prefix,
-        math,
         leaf: (leaf) => values[leaf.kind === "arg" ? leaf.index : 0]!,
         integer: (leaf) => leaf.kind === "arg" && operands[leaf.index]!.dtype === "i32",
       });
@@ -35,6 +36,7 @@ export function integerCall(
   a: Place,
   b: Place,
   out: Place,
+  target: TargetCode,
 ): GeneratedCall {
   return pointwise({
     template: "elementwise",
@@ -42,6 +44,11 @@ export function integerCall(
     key: `${fn} on i32`,
     operands: [a, b],
     out,
-    body: ([x, y], width) => ({ statements: [], result: integerCode(fn, x!, y!, width), helpers: [] }),
+    target,
+    body: ([x, y], lanes) => ({
+      statements: [],
+      result: lanes.applyToIntegers(fn, x!, y!),
+      helpers: [],
+    }),
   });
 }

@@ -14,12 +14,12 @@ import type { Dim, DType } from "../../ir/types.ts";
 import { formatDims, formatType } from "../../ir/types.ts";
 import type { SymbolExpr, TensorSlot } from "../../runtime/manifest.ts";
 import { type DraftStep, elementBytes, type GeneratedCall, type Place, type Storage } from "./draft.ts";
+import type { TargetCode } from "./lanes.ts";
 import { type KernelLibrary, orderArguments, type TemplateCall } from "./library.ts";
 import { align } from "./memory.ts";
 import { copyCall } from "./movement.ts";
 import type { PlannedState, WeightLayout } from "./plan.ts";
 import type { RuleContext, RuleTable, ScheduleRule } from "./rules.ts";
-import type { MathHelpers } from "./scalar-code.ts";
 import { elementCount, product, sameExpr, upperBound } from "./symbols.ts";
 import { contiguousStrides, contiguousView, isContiguous } from "./view.ts";
 import type { WeightRegion } from "./weights.ts";
@@ -28,7 +28,7 @@ import type { WeightRegion } from "./weights.ts";
 export interface Shared {
   readonly rules: RuleTable;
   readonly target: string;
-  readonly math: MathHelpers;
+  readonly code: TargetCode;
   readonly library: KernelLibrary;
   readonly weights: WeightRegion;
   readonly states: StateRegion;
@@ -90,7 +90,7 @@ export function draftEntry(graph: Graph, shared: Shared): DraftEntry {
 }
 
 class EntryScheduler implements RuleContext {
-  readonly math: MathHelpers;
+  readonly code: TargetCode;
   readonly #graph: Graph;
   readonly #shared: Shared;
   readonly #places = new Map<Value, Place>();
@@ -108,7 +108,7 @@ class EntryScheduler implements RuleContext {
   constructor(graph: Graph, shared: Shared) {
     this.#graph = graph;
     this.#shared = shared;
-    this.math = shared.math;
+    this.code = shared.code;
   }
 
   run(): DraftEntry {
@@ -195,7 +195,7 @@ class EntryScheduler implements RuleContext {
       if (whole && buffer.region === "io") return this.#slot(name, value, buffer);
       const storage = this.#ioStorage(name, value);
       this.#label = `output ${name}`;
-      this.generate(copyCall(place, contiguousView(storage, value.type.dtype, this.dims(value))));
+      this.generate(copyCall(place, contiguousView(storage, value.type.dtype, this.dims(value)), this.code));
       return this.#slot(name, value, storage);
     });
   }
@@ -212,7 +212,7 @@ class EntryScheduler implements RuleContext {
     });
     for (const { to, from } of staged) {
       this.#label = `next ${to.buffer.name}`;
-      this.generate(copyCall(from, to));
+      this.generate(copyCall(from, to, this.code));
     }
   }
 
@@ -265,7 +265,7 @@ class EntryScheduler implements RuleContext {
 
   copy(place: Place, name: string): Place {
     const copy = this.temporary(name, place.dtype, place.dims);
-    this.generate(copyCall(place, copy));
+    this.generate(copyCall(place, copy, this.code));
     return copy;
   }
 

@@ -1,17 +1,19 @@
 import * as b from "../kernel/build.ts";
 import type { KernelFunction } from "../kernel/ir.ts";
 import { bufferArgument, type GeneratedCall, i32Argument, type Place, storageType } from "./draft.ts";
+import type { TargetCode } from "./lanes.ts";
 import { pointwise } from "./pointwise.ts";
 import { rowsOf } from "./view.ts";
 
 /** out = x, element by element, for any two arrangements of one dtype; x broadcasts to out's shape. */
-export function copyCall(x: Place, out: Place): GeneratedCall {
+export function copyCall(x: Place, out: Place, target: TargetCode): GeneratedCall {
   return pointwise({
     template: "movement",
     name: `copy_${storageType(x.dtype)}`,
     key: "copy",
     operands: [x],
     out,
+    target,
     body: ([value]) => ({ statements: [], result: value!, helpers: [] }),
   });
 }

@@ -1,9 +1,9 @@
 import type { SymbolExpr } from "../../runtime/manifest.ts";
 import * as b from "../kernel/build.ts";
-import type { BufferParameter, Expr, KernelFunction, Stmt } from "../kernel/ir.ts";
+import type { Expr, KernelFunction, Stmt } from "../kernel/ir.ts";
 import { bufferArgument, type GeneratedCall, i32Argument, type Place, storageType } from "./draft.ts";
+import type { Lanes, TargetCode } from "./lanes.ts";
 import { loopNest, type Position } from "./loop-nest.ts";
-import type { Width } from "./scalar-code.ts";
 import { broadcastView } from "./view.ts";
 
 /** What to compute at one position from the operands' elements there. */
@@ -21,36 +21,33 @@ export interface Pointwise {
   readonly key: string;
   readonly operands: readonly Place[];
   readonly out: Place;
-  /** `prefix` keeps local names unique. Undefined where the body has no vector form. */
-  readonly body: (values: readonly Expr[], width: Width, prefix: string) => PointwiseBody | undefined;
+  readonly target: TargetCode;
+  /** `prefix` keeps local names unique. Undefined where the body computes one element at a time only. */
+  readonly body: (values: readonly Expr[], lanes: Lanes, prefix: string) => PointwiseBody | undefined;
 }
 
 export function pointwise(spec: Pointwise): GeneratedCall {
   const { operands, out } = spec;
   const wide = [...operands, out].every((place) => ["f32", "i32"].includes(storageType(place.dtype)));
   const strides: (readonly SymbolExpr[])[] = operands.map((place) => broadcastView(place, out.dims).strides);
-  const nest = loopNest(out.dims, [...strides, out.strides]);
+  const nest = loopNest(out.dims, [...strides, out.strides], spec.target);
   const inputs = operands.map((place, i) => b.buffer(`x${i}`, storageType(place.dtype)));
-  const target = b.buffer("out", storageType(out.dtype), "write");
-  const types = [...inputs, target].map((buffer) => buffer.element).join(",");
+  const result = b.buffer("out", storageType(out.dtype), "write");
+  const types = [...inputs, result].map((buffer) => buffer.element).join(",");
 
   const build = (name: string): KernelFunction => {
     const helpers = new Map<string, KernelFunction>();
     const at = (position: Position): readonly Stmt[] | undefined => {
-      if (position.width === "vector" && !wide) return undefined;
-      const values = inputs.map((input, i) => loadAt(input, position, i));
-      const made = spec.body(values, position.width, position.prefix);
+      const { lanes } = position;
+      if (lanes.count > 1 && !wide) return undefined;
+      const values = inputs.map((input, i) => lanes.load(input, position.index(i), position.repeats(i)));
+      const made = spec.body(values, lanes, position.prefix);
       if (made === undefined) return undefined;
       for (const helper of made.helpers) helpers.set(helper.name, helper);
-      const index = position.index(inputs.length);
-      const write =
-        position.width === "vector"
-          ? b.effect(b.intrinsic("v128.store", [index, made.result], { buffer: target }))
-          : b.store(target, index, made.result);
-      return [...made.statements, write];
+      return [...made.statements, lanes.store(result, position.index(inputs.length), made.result)];
     };
     const body = nest.emit(at);
-    const parameters = [...inputs, target, ...nest.parameters, b.scalar("begin"), b.scalar("end")];
+    const parameters = [...inputs, result, ...nest.parameters, b.scalar("begin"), b.scalar("end")];
     return b.kernel(name, parameters, body, { helpers: [...helpers.values()] });
   };
   return {
@@ -61,10 +58,4 @@ export function pointwise(spec: Pointwise): GeneratedCall {
     arguments: [...operands, out].map(bufferArgument).concat(nest.values.map(i32Argument)),
     range: nest.range,
   };
-}
-
-function loadAt(from: BufferParameter, position: Position, operand: number): Expr {
-  const index = position.index(operand);
-  if (position.width === "scalar") return b.load(from, index);
-  return b.intrinsic(position.repeats(operand) ? "v128.load32Splat" : "v128.load", [index], { buffer: from });
 }

@@ -3,9 +3,9 @@ import type { OpName } from "../../ir/ops/index.ts";
 import type { Dim, DType } from "../../ir/types.ts";
 import type { SymbolExpr } from "../../runtime/manifest.ts";
 import type { DraftStep, GeneratedCall, Place, Storage } from "./draft.ts";
+import type { TargetCode } from "./lanes.ts";
 import type { TemplateCall } from "./library.ts";
 import type { WeightLayout } from "./plan.ts";
-import type { MathHelpers } from "./scalar-code.ts";
 
 /** How a target computes one op: emits steps and says where the results lie. */
 export type ScheduleRule<Op extends OpName> = (node: NodeOf<Op>, context: RuleContext) => void;
@@ -20,7 +20,8 @@ export type RuleTable = { readonly [Op in OpName]: ScheduleRule<Op> | Uncovered 
 
 /** What a rule can ask for while a graph's nodes are scheduled in order. */
 export interface RuleContext {
-  readonly math: MathHelpers;
+  /** What generated code is made of. */
+  readonly code: TargetCode;
 
   /** A value's dims; symbols that can only be 1 are 1. */
   dims(value: Value): readonly Dim[];

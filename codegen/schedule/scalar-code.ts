@@ -7,19 +7,8 @@ import {
 } from "../../ir/scalar.ts";
 import * as b from "../kernel/build.ts";
 import type { Expr, KernelFunction, Stmt } from "../kernel/ir.ts";
+import { type Instruction, type Lanes, type MathFunction, mathFunctions } from "./lanes.ts";
 
-/** Functions that a target computes with a helper function. */
-export const mathFunctions = ["exp", "log", "tanh", "sigmoid", "erf", "silu", "gelu", "gelu_tanh"] as const;
-export type MathFunction = (typeof mathFunctions)[number];
-
-/** One element, or four f32 or i32 lanes. */
-export type Width = "scalar" | "vector";
-
-/** Helpers a target computes math functions with: f32 -> f32, or v128 of four f32 -> the same. */
-export type MathHelpers = Readonly<Record<Width, Readonly<Record<MathFunction, KernelFunction>>>>;
-
-/** Functions that are one instruction on every target. */
-type Instruction = "neg" | "abs" | "sqrt" | "add" | "sub" | "mul" | "div" | "max" | "min";
 type Apply = Extract<ScalarExpr, { kind: "apply" }>;
 type Leaf = Extract<ScalarExpr, { kind: "acc" | "arg" }>;
 
@@ -50,16 +39,14 @@ function isMath(fn: ScalarFunction): fn is MathFunction {
 }
 
 /**
- * Kernel code for a scalar expression. `leaf` gives the code of `acc` and the arguments, in f32, i32 or four
- * lanes of them; `integer` says which leaves hold i32. Equal subexpressions are computed once. Locals are
+ * Kernel code for a scalar expression. `leaf` gives the code of `acc` and the arguments, values of f32 or i32; `integer` says which leaves hold i32. Equal subexpressions are computed once. Locals are
  * named `<prefix>0`, `<prefix>1`, ….
  */
 export function scalarCode(
   expr: ScalarExpr,
   options: {
-    readonly width: Width;
+    readonly lanes: Lanes;
     readonly prefix: string;
-    readonly math: MathHelpers;
     readonly leaf: (leaf: Leaf) => Expr;
     readonly integer: (leaf: Leaf) => boolean;
   },
@@ -67,12 +54,10 @@ export function scalarCode(
   const body: Stmt[] = [];
   const helpers = new Map<string, KernelFunction>();
   const known = new Map<string, Expr>();
-  const { width } = options;
+  const { lanes } = options;
 
   const visit = (e: ScalarExpr): Expr => {
-    if (e.kind === "literal") {
-      return width === "scalar" ? b.f32(e.value) : b.intrinsic("f32x4.splat", [b.f32(e.value)]);
-    }
+    if (e.kind === "literal") return lanes.splat(b.f32(e.value));
     const key = formatScalar(e);
     const found = known.get(key);
     if (found !== undefined) return found;
@@ -92,46 +77,19 @@ export function scalarCode(
     if (written !== undefined) return visit(written);
     if (fn === "to_f32") return converted(x);
     if (isMath(fn)) {
-      const helper = options.math[width][fn];
+      const helper = lanes.math[fn];
       for (const inner of [...helper.helpers, helper]) helpers.set(inner.name, inner);
       return b.call(helper, [visit(x)]);
     }
-    return instruction(fn as Instruction, args.map(visit), width);
+    return lanes.apply(fn as Instruction, args.map(visit));
   };
   const converted = (x: ScalarExpr): Expr => {
     const value = visit(x);
     const integer = (x.kind === "acc" || x.kind === "arg") && options.integer(x);
-    if (!integer) return value;
-    return width === "scalar" ? b.convert("f32", value) : b.intrinsic("f32x4.convertI32x4S", [value]);
+    return integer ? lanes.toF32(value) : value;
   };
   const result = visit(expr);
   return { body, result, helpers: [...helpers.values()] };
-}
-
-function instruction(fn: Instruction, args: readonly Expr[], width: Width): Expr {
-  if (width === "vector") return b.intrinsic(`f32x4.${fn}`, args);
-  const [x, y] = args as [Expr, Expr];
-  switch (fn) {
-    case "neg":
-      return b.neg(x);
-    case "abs":
-    case "sqrt":
-    case "max":
-    case "min":
-      return b.intrinsic(`math.${fn}`, args);
-    default:
-      return b.binary(fn, x, y);
-  }
-}
-
-/** Two-operand functions on i32, wrapping; four lanes with `vector`. */
-export function integerCode(fn: "add" | "sub" | "mul" | "max" | "min", x: Expr, y: Expr, width: Width): Expr {
-  if (width === "vector") {
-    return b.intrinsic(`i32x4.${fn === "max" || fn === "min" ? `${fn}S` : fn}`, [x, y]);
-  }
-  if (fn === "max") return b.select(b.gt(x, y), x, y);
-  if (fn === "min") return b.select(b.lt(x, y), x, y);
-  return b.binary(fn, x, y);
 }
 
 /** Names of the functions an expression applies, innermost first, repeats of one name once; at most five. */

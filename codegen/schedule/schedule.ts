@@ -10,10 +10,10 @@ import { formatBytes } from "./bytes.ts";
 import { cpuTarget } from "./cpu/target.ts";
 import type { DraftArgument, DraftStep } from "./draft.ts";
 import { type DraftEntry, draftEntry, type Shared, StateRegion } from "./entry.ts";
+import type { TargetCode } from "./lanes.ts";
 import { KernelLibrary, type Templates } from "./library.ts";
 import type { Plan, RegionSizes } from "./plan.ts";
 import type { RuleTable } from "./rules.ts";
-import type { MathHelpers } from "./scalar-code.ts";
 import { sum } from "./symbols.ts";
 import { summarize } from "./traffic.ts";
 import { WeightRegion } from "./weights.ts";
@@ -23,7 +23,7 @@ export interface Target {
   readonly name: string;
   readonly rules: RuleTable;
   readonly templates: Templates;
-  readonly math: MathHelpers;
+  readonly code: TargetCode;
 }
 
 export interface ScheduleOptions {
@@ -50,7 +50,7 @@ export async function schedule(
   const shared: Shared = {
     target: target.name,
     rules: target.rules,
-    math: target.math,
+    code: target.code,
     library: new KernelLibrary(target.templates),
     weights: new WeightRegion(),
     states: new StateRegion(),

@@ -23,7 +23,7 @@ function axisOf(axis: number, value: Value): number {
 
 function applyTo(expr: ScalarExpr, operands: readonly Value[], result: Value, context: RuleContext): void {
   const places = operands.map((operand) => context.place(operand));
-  context.generate(elementwiseCall(expr, places, context.allocate(result), context.math));
+  context.generate(elementwiseCall(expr, places, context.allocate(result), context.code));
 }
 
 function scalarRule<Fn extends UnaryFunction | BinaryFunction>(fn: Fn): ScheduleRule<Fn> {
@@ -32,7 +32,8 @@ function scalarRule<Fn extends UnaryFunction | BinaryFunction>(fn: Fn): Schedule
     const [a, b] = node.operands as [Value, Value];
     if (result.type.dtype === "i32") {
       const integer = fn as Exclude<BinaryFunction, "div">;
-      context.generate(integerCall(integer, context.place(a), context.place(b), context.allocate(result)));
+      const out = context.allocate(result);
+      context.generate(integerCall(integer, context.place(a), context.place(b), out, context.code));
       return;
     }
     const expr = isUnary(fn) ? apply(fn, arg(0)) : apply(fn as BinaryFunction, arg(0), arg(1));
@@ -53,7 +54,8 @@ function reductionRule(kind: Reduction) {
   return (node: NodeOf<ReductionOp>, context: RuleContext) => {
     const x = node.operands[0]!;
     const axis = axisOf(node.attributes.axis, x);
-    context.generate(reductionCall(kind, context.place(x), axis, context.allocate(node.results[0]!)));
+    const out = context.allocate(node.results[0]!);
+    context.generate(reductionCall(kind, context.place(x), axis, out, context.code));
   };
 }
 
@@ -71,7 +73,7 @@ export const tensorRules = {
     const [x] = node.operands as [Value];
     const result = node.results[0]!;
     if (x.type.dtype === result.type.dtype) context.view(result, context.place(x));
-    else context.generate(castCall(context.place(x), context.allocate(result)));
+    else context.generate(castCall(context.place(x), context.allocate(result), context.code));
   },
   reshape(node: NodeOf<"reshape">, context: RuleContext) {
     const [x] = node.operands as [Value];
@@ -98,7 +100,7 @@ export const tensorRules = {
     let start = 0;
     for (const operand of node.operands) {
       const size = operand.type.dims[axis] as number;
-      context.generate(copyCall(context.place(operand), sliceView(out, axis, start, size)));
+      context.generate(copyCall(context.place(operand), sliceView(out, axis, start, size), context.code));
       start += size;
     }
   },

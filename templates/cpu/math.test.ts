@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { mathFunctions } from "../../codegen/schedule/scalar-code.ts";
+import { mathFunctions } from "../../codegen/schedule/lanes.ts";
 import { unaryFunctions } from "../../ir/scalar.ts";
 import { KernelHost } from "../../test/support/kernel-host.ts";
 

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { mathFunctions } from "../../codegen/schedule/scalar-code.ts";
+import { mathFunctions } from "../../codegen/schedule/lanes.ts";
 import { GraphBuilder } from "../../ir/builder.ts";
 import { type Graph, type Node, type Origin, producer, users, type Value } from "../../ir/graph.ts";
 import { type Attributes, type OpName, ops } from "../../ir/ops/index.ts";

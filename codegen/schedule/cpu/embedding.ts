@@ -1,8 +1,8 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
 import { bufferArgument, type DraftArgument, i32Argument } from "../draft.ts";
+import { denseWeight, weightArgument } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
 import { elementCount, product } from "../symbols.ts";
-import { denseWeight, weightArgument } from "./matmul.ts";
 
 export function embeddingRule(node: NodeOf<"embedding">, context: RuleContext): void {
   const [w, ids] = node.operands as [Value, Value];

@@ -1,32 +1,13 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
-import { arg, type ScalarExpr } from "../../../ir/scalar.ts";
-import type { Dim } from "../../../ir/types.ts";
+import { arg } from "../../../ir/scalar.ts";
 import type { SymbolExpr } from "../../../runtime/manifest.ts";
+import { codesPlace, paddedColumns } from "../activation-codes.ts";
 import { bufferArgument, type DraftArgument, i32Argument } from "../draft.ts";
+import { prologueOf } from "../epilogue.ts";
+import { leadingRows } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
-import { functionNames } from "../scalar-code.ts";
-import { elementCount } from "../symbols.ts";
-import { inlineExpr, rowOperands } from "./inline.ts";
-import { capturedArguments, codesPlace, leadingRows, paddedColumns, vectorOptions } from "./matmul.ts";
 
 const F32_BYTES = 4;
-
-/** What a template is told of its prologue over rows of `dims`. */
-function prologueOf(
-  expr: ScalarExpr,
-  operands: readonly Value[],
-  dims: readonly Dim[],
-  context: RuleContext,
-) {
-  const oneRow = context.upperBound(elementCount(dims.slice(0, -1))) === 1;
-  const inlined = inlineExpr(expr, rowOperands(operands, dims, context), context.math, { oneRow });
-  return {
-    words: functionNames(expr),
-    options: vectorOptions("prologue", inlined),
-    inlineKey: inlined.key,
-    captured: capturedArguments(inlined),
-  };
-}
 
 export function quantizeRule(node: NodeOf<"quantize">, context: RuleContext): void {
   const { bits, granularity, prologue, eps } = node.attributes;

@@ -1,29 +1,14 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
-import type { SymbolExpr } from "../../../runtime/manifest.ts";
-import { bufferArgument, i32Argument, type Place } from "../draft.ts";
+import { bufferArgument, i32Argument } from "../draft.ts";
+import { type HeadRows, headRows } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
-import { elementCount, product } from "../symbols.ts";
-import { isContiguous, mergeAxes } from "../view.ts";
+import { product } from "../symbols.ts";
+import { isContiguous } from "../view.ts";
 
 /** The element type of scores and of one lane of scratch. */
 const F32_BYTES = 4;
 /** Query heads an attention work item may hold scores for. */
 const SCORE_ROWS = 4;
-
-/**
- * A tensor [a, b, heads, dim] as evenly spaced (a, b) rows of contiguous heads * dim elements; copied where it
- * is not.
- */
-function headRows(value: Value, context: RuleContext): { place: Place; stride: SymbolExpr } {
-  const place = context.place(value);
-  const rows = mergeAxes(place.dims.slice(0, 2), [place.strides.slice(0, 2)]);
-  const row = mergeAxes(place.dims.slice(2), [place.strides.slice(2)]);
-  const rowStride = rows.strides[0]![0];
-  const whole = row.dims.length === 0 || (row.dims.length === 1 && row.strides[0]![0] === 1);
-  const width = elementCount(place.dims.slice(2));
-  if (whole && rows.dims.length <= 1) return { place, stride: rowStride ?? width };
-  return { place: context.contiguous(value), stride: width };
-}
 
 export function ropeRule(node: NodeOf<"rope">, context: RuleContext): void {
   const [x, cos, sin, positions] = node.operands as [Value, Value, Value, Value];
@@ -84,7 +69,11 @@ export function attentionRule(node: NodeOf<"attention">, context: RuleContext): 
   const [batch, seq, heads, dim] = context.dims(q);
   const [, capacity, kvHeads] = context.dims(k);
   const cached = slots !== undefined && positions !== undefined;
-  const [queries, keys, values] = [q, k, v].map((value) => headRows(value, context)) as [Rows, Rows, Rows];
+  const [queries, keys, values] = [q, k, v].map((value) => headRows(value, context)) as [
+    HeadRows,
+    HeadRows,
+    HeadRows,
+  ];
   const out = bufferArgument(context.allocate(node.results[0]!));
   const rows = Math.ceil(context.upperBound(capacity!) / 4) * 4;
   context.needScratch(SCORE_ROWS * rows * F32_BYTES);
@@ -116,5 +105,3 @@ export function attentionRule(node: NodeOf<"attention">, context: RuleContext): 
     product(batch!, seq!, heads!),
   );
 }
-
-type Rows = ReturnType<typeof headRows>;

@@ -1,9 +1,16 @@
 import { loadTemplate, specialize } from "../../kernel/frontend.ts";
 import type { KernelFunction } from "../../kernel/ir.ts";
 import { templatePath } from "../../kernel/template-path.ts";
+import {
+  type MathFunction,
+  type MathHelpers,
+  mathFunctions,
+  scalarLanes,
+  type TargetCode,
+} from "../lanes.ts";
 import type { Templates } from "../library.ts";
-import { type MathFunction, type MathHelpers, mathFunctions } from "../scalar-code.ts";
 import type { Target } from "../schedule.ts";
+import { vectorLanes } from "./lanes.ts";
 import { cpuRules } from "./rules.ts";
 
 /** Template files of `templates/cpu`, the function each exports, and whether it has a relaxed SIMD variant. */
@@ -21,7 +28,7 @@ const files: Readonly<Record<string, { readonly fn: string; readonly relaxed: bo
   "ternary-matmul": { fn: "ternaryMatmul", relaxed: true },
 };
 
-let parts: Promise<{ readonly templates: Templates; readonly math: MathHelpers }> | undefined;
+let parts: Promise<{ readonly templates: Templates; readonly code: TargetCode }> | undefined;
 
 /** The CPU class of targets: kernels over a range of items for each thread, with v128 lanes. */
 export async function cpuTarget(name: string): Promise<Target> {
@@ -38,14 +45,15 @@ async function loadParts() {
       }),
     ),
   );
-  return { templates, math: { scalar: await mathHelpers(""), vector: await mathHelpers("4") } };
+  const code = { one: scalarLanes(await mathHelpers("")), many: vectorLanes(await mathHelpers("4")) };
+  return { templates, code };
 }
 
-async function mathHelpers(suffix: "" | "4"): Promise<Record<MathFunction, KernelFunction>> {
+async function mathHelpers(suffix: "" | "4"): Promise<MathHelpers> {
   const helpers: Partial<Record<MathFunction, KernelFunction>> = {};
   for (const fn of mathFunctions) {
     const template = await loadTemplate(templatePath("cpu/math.ts"), `${fn}${suffix}`);
     helpers[fn] = specialize(template, { name: `math_${fn}${suffix}` });
   }
-  return helpers as Record<MathFunction, KernelFunction>;
+  return helpers as MathHelpers;
 }

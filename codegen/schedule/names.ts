@@ -1,6 +1,6 @@
-import type { ScalarExpr } from "../../../ir/scalar.ts";
-import { functionNames } from "../scalar-code.ts";
+import type { ScalarExpr } from "../../ir/scalar.ts";
 import type { OperandRole } from "./inline.ts";
+import { functionNames } from "./scalar-code.ts";
 
 /**
  * What an epilogue does, in words from the accumulator outwards: `scale`, `bias`, `residual`, `relu2`, … An

@@ -1,19 +1,20 @@
-import type { Value } from "../../../ir/graph.ts";
-import { formatScalar, type ScalarExpr } from "../../../ir/scalar.ts";
-import type { Dim } from "../../../ir/types.ts";
-import type { SymbolExpr } from "../../../runtime/manifest.ts";
-import * as b from "../../kernel/build.ts";
-import type { BufferParameter, Expr, InlineFunction, Parameter, ValueType } from "../../kernel/ir.ts";
-import { bufferArgument, type DraftArgument, i32Argument, type Place, storageType } from "../draft.ts";
-import type { RuleContext } from "../rules.ts";
-import { type MathHelpers, scalarCode, type Width } from "../scalar-code.ts";
-import { broadcastView, rowsOf } from "../view.ts";
+import type { Value } from "../../ir/graph.ts";
+import { formatScalar, type ScalarExpr } from "../../ir/scalar.ts";
+import type { Dim } from "../../ir/types.ts";
+import type { SymbolExpr } from "../../runtime/manifest.ts";
+import * as b from "../kernel/build.ts";
+import type { BufferParameter, Expr, InlineFunction, Parameter } from "../kernel/ir.ts";
+import { bufferArgument, type DraftArgument, i32Argument, type Place, storageType } from "./draft.ts";
+import type { Lanes, TargetCode } from "./lanes.ts";
+import type { RuleContext } from "./rules.ts";
+import { scalarCode } from "./scalar-code.ts";
+import { broadcastView, rowsOf } from "./view.ts";
 
 /** A scalar expression as functions of (row, column) that a template calls, and what they capture. */
 export interface Inlined {
   /** One element; with an accumulator, its first parameter. */
   readonly scalar: InlineFunction;
-  /** Columns column .. column + 3; undefined where an operand's columns are not neighbours. */
+  /** Several columns from `column` on; undefined where an operand's columns are not neighbours, or the target has no lanes. */
   readonly vector: InlineFunction | undefined;
   /** Equal keys mean equal code. */
   readonly key: string;
@@ -41,7 +42,7 @@ interface Reader {
 export function inlineExpr(
   expr: ScalarExpr,
   operands: readonly RowOperand[],
-  math: MathHelpers,
+  target: TargetCode,
   options: { readonly acc?: "i32" | "f32"; readonly oneRow: boolean },
 ): Inlined {
   const readers = operands.map((operand, i) => reader(operand, i, options.oneRow));
@@ -61,25 +62,21 @@ export function inlineExpr(
     const rowOffset = b.mul(row, strideOf(`${buffer.name}_row`, rowStride));
     return b.add(rowOffset, b.mul(column, strideOf(`${buffer.name}_column`, columnStride)));
   });
-  const make = (width: Width): InlineFunction => {
+  const make = (lanes: Lanes): InlineFunction => {
     const code = scalarCode(expr, {
-      width,
+      lanes,
       prefix: "e",
-      math,
       leaf: (leaf) => {
-        if (leaf.kind === "acc") return b.local("acc", accType(width, options.acc));
+        if (leaf.kind === "acc") return b.local("acc", lanes.type(options.acc!));
         const { buffer, columnStride } = readers[leaf.index]!;
-        const index = indices[leaf.index]!;
-        if (width === "scalar") return b.load(buffer, index);
-        return b.intrinsic(columnStride === 0 ? "v128.load32Splat" : "v128.load", [index], { buffer });
+        return lanes.load(buffer, indices[leaf.index]!, columnStride === 0);
       },
       integer: (leaf) =>
         leaf.kind === "acc" ? options.acc === "i32" : operands[leaf.index]!.place.dtype === "i32",
     });
-    const acc = { name: "acc", type: accType(width, options.acc) };
     return {
       parameters: [
-        ...(options.acc === undefined ? [] : [acc]),
+        ...(options.acc === undefined ? [] : [{ name: "acc", type: lanes.type(options.acc) }]),
         { name: "row", type: "i32" },
         { name: "column", type: "i32" },
       ],
@@ -93,16 +90,12 @@ export function inlineExpr(
   const patterns = readers.map((r) => `${r.buffer.element}${step(r.rowStride)}${step(r.columnStride)}`);
   const vectorizes = readers.every((r) => r.columnStride === 0 || r.columnStride === 1);
   return {
-    scalar: make("scalar"),
-    vector: vectorizes ? make("vector") : undefined,
+    scalar: make(target.one),
+    vector: vectorizes && target.many !== undefined ? make(target.many) : undefined,
     key: `${formatScalar(expr)}:${options.acc ?? ""}:${patterns.join(",")}`,
     captured,
     roles: readers.map(({ role }) => role),
   };
-}
-
-function accType(width: Width, acc: "i32" | "f32" | undefined): ValueType {
-  return width === "vector" ? "v128" : (acc ?? "f32");
 }
 
 /** An operand spread over the rows and columns of the result, and the rank it had. */
