@@ -1,13 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { KernelHost, rowPrologue } from "../../test/support/kernel-host.ts";
+import { pseudoRandom } from "../../test/support/kernels/floats.ts";
+import { anyScore, expectNormalized, expectSoftmax, rotate } from "../../test/support/kernels/rows.ts";
 
 const host = new KernelHost(16);
 const shapes = [1, 3, 4, 63, 65, 300].flatMap((k) => [true, false].map((vector) => [k, vector] as const));
-
-function pseudoRandom(length: number, scale: number, seed = 1): Float32Array {
-  return Float32Array.from({ length }, (_, i) => Math.sin((i + seed) * 12.9898 + seed) * scale);
-}
 
 describe("rmsNorm", () => {
   test.each(shapes)("rows of %i, vector prologue %s", async (k, vector) => {
@@ -20,16 +18,7 @@ describe("rmsNorm", () => {
     const eps = Math.fround(1e-5);
     kernel({ x, x_1: x, weight, out, k, eps, begin: 0, end: rows });
     expect(out.data.at(-1)).toBe(42);
-    for (let row = 0; row < rows; row++) {
-      let squares = 0;
-      for (let i = 0; i < k; i++) squares += x.data[row * k + i]! ** 2;
-      const factor = 1 / Math.sqrt(squares / k + eps);
-      for (let i = 0; i < k; i++) {
-        const exact = weight.data[i]! * x.data[row * k + i]! * factor;
-        const tolerance = (Math.log2(k) + 4) * 2 ** -24 + 2 ** -22;
-        expect(Math.abs(out.data[row * k + i]! - exact)).toBeLessThanOrEqual(Math.abs(exact) * tolerance);
-      }
-    }
+    expectNormalized(out.data, x.data, weight.data, rows, k, eps);
   });
 
   test("works in place, and a row of zeros stays zero", async () => {
@@ -47,29 +36,16 @@ describe("rmsNorm", () => {
 });
 
 describe("softmax", () => {
-  const score = fc.oneof(fc.float({ min: -30, max: 30, noNaN: true }), fc.constantFrom(-1e30, 1e30, 0));
-
   test.each(shapes)("rows of %i, vector prologue %s", async (k, vector) => {
     const kernel = await host.compile("softmax.ts", "softmax", rowPrologue(k, vector));
     fc.assert(
-      fc.property(fc.array(score, { minLength: 2 * k, maxLength: 2 * k }), (scores) => {
+      fc.property(fc.array(anyScore, { minLength: 2 * k, maxLength: 2 * k }), (scores) => {
         host.reset();
         const x = host.place(Float32Array.from(scores));
         const out = host.place(new Float32Array(2 * k + 1).fill(42));
         kernel({ x, x_1: x, out, k, begin: 0, end: 2 });
         expect(out.data.at(-1)).toBe(42);
-        for (let row = 0; row < 2; row++) {
-          const values = [...x.data.subarray(row * k, (row + 1) * k)];
-          const largest = Math.max(...values);
-          const sum = values.reduce((total, value) => total + Math.exp(value - largest), 0);
-          values.forEach((value, i) => {
-            const exact = Math.exp(value - largest) / sum;
-            const error = Math.abs(out.data[row * k + i]! - exact);
-            expect(error).toBeLessThanOrEqual(2 ** -20);
-            // The reduction x - max is exact in neither: its rounding is relative to x.
-            expect(error).toBeLessThanOrEqual(exact * 1e-5 + 2 ** -149);
-          });
-        }
+        expectSoftmax(out.data, x.data, 2, k, 2 ** -149);
       }),
       { numRuns: 20 },
     );
@@ -114,20 +90,9 @@ describe("rope", () => {
     const common = { x, cos, sin, positions, out, seq, heads, dim, length, xStride };
     kernel({ ...common, begin: 0, end: 1 });
     kernel({ ...common, begin: 1, end: batch * seq });
-    const f = Math.fround;
-    for (let row = 0; row < batch * seq; row++) {
-      const table = (2 * Math.floor(row / seq) + (row % seq)) * half;
-      for (let h = 0; h < heads; h++) {
-        for (let i = 0; i < half; i++) {
-          const [c, s] = [cos.data[table + i]!, sin.data[table + i]!];
-          const low = x.data[row * xStride + h * dim + i]!;
-          const high = x.data[row * xStride + h * dim + half + i]!;
-          const at = (row * heads + h) * dim + i;
-          expect(out.data[at]).toBe(f(f(low * c) - f(high * s)));
-          expect(out.data[at + half]).toBe(f(f(high * c) + f(low * s)));
-        }
-      }
-    }
+    expect(out.data).toEqual(
+      rotate({ batch, seq, heads, dim }, x.data, xStride, cos.data, sin.data, positions.data),
+    );
   });
 });
 

@@ -3,6 +3,13 @@ import { describe, expect, test } from "vitest";
 import { intrinsic, local } from "../../codegen/kernel/build.ts";
 import { hasRelaxedSimd, inline, KernelHost } from "../../test/support/kernel-host.ts";
 import {
+  anyTernaryCase,
+  filled,
+  rowSums,
+  type TernaryCase,
+  ternaryProduct,
+} from "../../test/support/kernels/ternary.ts";
+import {
   blocksPerRow,
   groupLengths,
   packGroupScales,
@@ -33,54 +40,17 @@ interface Variant {
   readonly tileRows: number;
   readonly vector: boolean;
 }
-interface Case {
-  readonly m: number;
-  readonly n: number;
-  readonly k: number;
-  readonly group?: number;
-  /** [m, k] and [n, k] */
-  readonly q: Int8Array;
-  readonly w: Int8Array;
-  /** [n, groups] */
-  readonly alpha?: Float32Array;
-}
-
-const RN = Math.fround;
-
-function reference({ m, n, k, group, q, w, alpha }: Case): Int32Array | Float32Array {
-  const out = group === undefined ? new Int32Array(m * n) : new Float32Array(m * n);
-  const lengths = groupLengths(k, group ?? k);
-  for (let row = 0; row < m; row++) {
-    for (let column = 0; column < n; column++) {
-      let total = 0;
-      let start = 0;
-      lengths.forEach((length, g) => {
-        let sum = 0;
-        for (let i = start; i < start + length; i++) sum += q[row * k + i]! * w[column * k + i]!;
-        if (group === undefined) total = sum;
-        else total = RN(total + RN(RN(sum) * alpha![column * lengths.length + g]!));
-        start += length;
-      });
-      out[row * n + column] = total;
-    }
-  }
-  return out;
-}
-
-async function run(variant: Variant, c: Case, split = 1): Promise<Int32Array | Float32Array> {
+async function run(variant: Variant, c: TernaryCase, split = 1): Promise<Int32Array | Float32Array> {
   const { m, n, k, group, q, w } = c;
   host.reset();
   const groups = groupLengths(k, group ?? k).length;
   const blocks = blocksPerRow(k, group ?? k);
-  const sums = Int32Array.from({ length: m }, (_, row) =>
-    q.subarray(row * k, (row + 1) * k).reduce((sum, code) => sum + code, 0),
-  );
   const scratchSize =
     variant.tileRows * ((variant.relaxed ? 0 : 64 * blocks) + (group === undefined ? 0 : 8 * groups));
   const given = {
     codes: host.place(packTernaryCodes(w, n, k, group ?? k)),
     activations: host.place(padActivations(q, m, k)),
-    sums: host.place(sums),
+    sums: host.place(rowSums(c)),
     scales: host.place(c.alpha === undefined ? new Float32Array(4) : packGroupScales(c.alpha, n, groups)),
     scratch: host.place(new Int16Array(scratchSize + 1).fill(12345)),
     m,
@@ -115,39 +85,11 @@ for (const relaxed of hasRelaxedSimd() ? [false, true] : [false]) {
     for (const vector of [false, true]) variants.push({ relaxed, tileRows, vector });
 }
 
-function filled(length: number, value: (i: number) => number): Int8Array {
-  return Int8Array.from({ length }, (_, i) => value(i));
-}
-
-const randomCase = fc
-  .record({
-    m: fc.integer({ min: 1, max: 6 }),
-    n: fc.integer({ min: 1, max: 11 }),
-    k: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.constantFrom(1, 3, 63, 64, 65, 127, 128, 129, 5460)),
-    group: fc.option(fc.integer({ min: 1, max: 200 }), { nil: undefined }),
-    seed: fc.integer(),
-  })
-  .map(({ m, n, k, group, seed }): Case => {
-    let state = seed | 1;
-    const next = (bound: number) => {
-      state = (Math.imul(state, 1664525) + 1013904223) | 0;
-      return (state >>> 8) % bound;
-    };
-    const q = filled(m * k, () => next(256) - 128);
-    const w = filled(n * k, () => next(3) - 1);
-    // Tiny groups of a long row would only cost time.
-    const size = group === undefined ? undefined : Math.max(group, Math.ceil(k / 40));
-    if (size === undefined) return { m, n, k, q, w };
-    const count = n * groupLengths(k, size).length;
-    const alpha = Float32Array.from({ length: count }, () => (next(1000) + 1) / 737);
-    return { m, n, k, group: size, q, w, alpha };
-  });
-
 describe.each(variants)("$relaxed relaxed, $tileRows rows, vector epilogue $vector", (variant) => {
   test("equals the reference bit for bit, whatever the shape and the split", async () => {
     await fc.assert(
-      fc.asyncProperty(randomCase, fc.integer({ min: 1, max: 3 }), async (c, split) => {
-        expect(await run(variant, c, split)).toEqual(reference(c));
+      fc.asyncProperty(anyTernaryCase, fc.integer({ min: 1, max: 3 }), async (c, split) => {
+        expect(await run(variant, c, split)).toEqual(ternaryProduct(c));
       }),
       { numRuns: 60 },
     );

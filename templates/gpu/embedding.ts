@@ -50,12 +50,8 @@ export function embedding(
   count: i32,
 ): void {
   const scaleStride = ((count + 3) >> 2) << 2;
-  let groups: i32 = 1;
-  let groupLength = width;
-  if (options.grouped) {
-    groups = (width + groupSize - 1) / groupSize;
-    groupLength = groupSize;
-  }
+  const groups: i32 = options.grouped ? (width + groupSize - 1) / groupSize : 1;
+  const groupLength = options.grouped ? groupSize : width;
   const groupBlocks = blocksOf(groupLength);
   const blocks = blocksOfRow(width, groups, groupLength);
 

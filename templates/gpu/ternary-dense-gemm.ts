@@ -51,12 +51,8 @@ export function ternaryDenseGemm(
   const rowBase = workgroupIdY() * tileHeight(options);
   const columnBase = workgroupId() * tileWidth(options);
   const scaleStride = ((columns + 3) >> 2) << 2;
-  let groups: i32 = 1;
-  let groupLength = k;
-  if (options.grouped) {
-    groups = (k + groupSize - 1) / groupSize;
-    groupLength = groupSize;
-  }
+  const groups: i32 = options.grouped ? (k + groupSize - 1) / groupSize : 1;
+  const groupLength = options.grouped ? groupSize : k;
   const groupBlocks = blocksOf(groupLength);
   const blocks = blocksOfRow(k, groups, groupLength);
   floatTile(

@@ -60,12 +60,8 @@ export function ternaryDenseGemv(
   const { tileRows, workgroupSize } = options;
   const group = workgroupId();
   const scaleStride = ((columns + 3) >> 2) << 2;
-  let groups: i32 = 1;
-  let groupLength = k;
-  if (options.grouped) {
-    groups = (k + groupSize - 1) / groupSize;
-    groupLength = groupSize;
-  }
+  const groups: i32 = options.grouped ? (k + groupSize - 1) / groupSize : 1;
+  const groupLength = options.grouped ? groupSize : k;
   const groupBlocks = blocksOf(groupLength);
   const blocks = blocksOfRow(k, groups, groupLength);
   const none: i32 = 0;

@@ -65,12 +65,8 @@ export function ternaryGemm(
   const columnBase = workgroupId() * tileWidth(options);
   const stride = ((k + 63) >> 6) << 6;
   const paddedColumns = ((columns + 3) >> 2) << 2;
-  let groups: i32 = 1;
-  let groupLength = k;
-  if (options.grouped) {
-    groups = (k + groupSize - 1) / groupSize;
-    groupLength = groupSize;
-  }
+  const groups: i32 = options.grouped ? (k + groupSize - 1) / groupSize : 1;
+  const groupLength = options.grouped ? groupSize : k;
   const blocks = blocksOfRow(k, groups, groupLength);
   const groupBlocks = blocksOf(groupLength);
   // Rows and columns past the last repeat it; their results are dropped.

@@ -78,20 +78,18 @@ export function ternaryGemv(
   const lastGroup = ((columns + 3) >> 2) - 1;
   const firstGroup = workgroupId() * columnGroups;
   const firstRow = workgroupIdY() * tileRows;
-  let groups: i32 = 1;
-  let groupLength = k;
-  if (options.grouped) {
-    groups = (k + groupSize - 1) / groupSize;
-    groupLength = groupSize;
-  }
+  const groups: i32 = options.grouped ? (k + groupSize - 1) / groupSize : 1;
+  const groupLength = options.grouped ? groupSize : k;
   const blocks = blocksOfRow(k, groups, groupLength);
 
   // Rows and columns past the last repeat it; their results are dropped.
   const rowStart = registers(tileRows, stride);
   for (const r of unroll(tileRows)) rowStart[r] = select(firstRow + r < m, firstRow + r, m - 1) * stride;
   const weightRow = registers(columnGroups, lane);
+  const weightStart = registers(columnGroups, lane);
   for (const c of unroll(columnGroups)) {
     weightRow[c] = 4 * select(firstGroup + c < lastGroup, firstGroup + c, lastGroup) + lane;
+    weightStart[c] = blockIndex(weightRow[c]!, 0, blocks);
   }
 
   const none: i32 = 0;
@@ -109,8 +107,7 @@ export function ternaryGemv(
         else a[f] = activations[at >> 4]!;
       }
       for (const c of unroll(columnGroups)) {
-        const index = r * columnGroups + c;
-        addBlock(codes[blockIndex(weightRow[c]!, block, blocks)]!, a, plain, quadruple, index);
+        addBlock(codes[weightStart[c]! + 4 * block]!, a, plain, quadruple, r * columnGroups + c);
       }
       if (options.grouped) {
         // The sum of the activations that meet the block; a tail's padding has code 1, so it cancels here.
@@ -126,7 +123,7 @@ export function ternaryGemv(
   };
 
   const zero: f32 = 0;
-  const totals = registers(results, zero);
+  const totals = registers(options.grouped ? results : 0, zero);
   if (options.grouped) {
     const groupBlocks = blocksOf(groupLength);
     const scaleStride = ((columns + 3) >> 2) << 2;
