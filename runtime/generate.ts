@@ -2,8 +2,10 @@ import { BitloomError } from "../errors/index.ts";
 import { throwIfAborted, yieldToEvents } from "./abort.ts";
 import type { CachedSequence } from "./cached-sequence.ts";
 import type { LanguageModel as LanguageModelInfo } from "./manifest.ts";
+import { checkOptions, checkSignal, describe, invalidOption } from "./options.ts";
 import { Random } from "./random.ts";
 import { type SamplingOptions, type SamplingSettings, sample, samplingSettings } from "./sampling.ts";
+import type { Work } from "./session.ts";
 import { StopStrings } from "./stop-strings.ts";
 import { TextStream } from "./text-stream.ts";
 import type { Message, Tokenizer } from "./tokenizer.ts";
@@ -61,8 +63,27 @@ export interface GenerationContext {
   readonly tokenizer: Tokenizer | undefined;
   readonly loadMs: number;
   /** Takes the model until the returned function is called. */
-  acquire(): () => void;
+  acquire(work: Work): () => void;
 }
+
+const optionNames: readonly (keyof GenerateOptions)[] = [
+  "maxTokens",
+  "stop",
+  "stopTokens",
+  "ignoreStopTokens",
+  "signal",
+  "temperature",
+  "topK",
+  "topP",
+  "minP",
+  "repetitionPenalty",
+  "seed",
+];
+
+const generating: Work = {
+  name: "a generation that has not ended",
+  hint: "Let it end (`await generation.finish()`), leave its loop (`break`), or abort its `signal`.",
+};
 
 /** How many tokens of the prompt the decoder of the first new ones is shown. */
 const DECODER_CONTEXT = 8;
@@ -92,6 +113,9 @@ export class Generation implements AsyncIterable<GeneratedToken> {
     this.#context = context;
     this.#prompt = prompt;
     this.#options = options;
+    checkOptions("generate", options, optionNames);
+    checkStops(options, context.info.vocabularySize);
+    checkSignal(options.signal);
     this.#settings = samplingSettings(options);
     this.#seed = options.seed ?? crypto.getRandomValues(new Uint32Array(1))[0]!;
     assertInteger("seed", this.#seed, -Infinity);
@@ -130,7 +154,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   async *#run(): AsyncGenerator<GeneratedToken, void, undefined> {
     const { sequence, tokenizer, info } = this.#context;
     const { signal, stop = [], stopTokens = [], ignoreStopTokens = false } = this.#options;
-    const release = this.#context.acquire();
+    const release = this.#context.acquire(generating);
     try {
       throwIfAborted(signal);
       this.#promptTokens = await encodePrompt(this.#prompt, tokenizer);
@@ -180,6 +204,12 @@ export class Generation implements AsyncIterable<GeneratedToken> {
 }
 
 async function encodePrompt(prompt: Prompt, tokenizer: Tokenizer | undefined): Promise<readonly number[]> {
+  if (typeof prompt !== "string" && !isList(prompt)) {
+    throw new BitloomError("INVALID_INPUT", "This is no prompt", {
+      expected: "a text, token ids, or messages { role, content }",
+      received: describe(prompt),
+    });
+  }
   if (typeof prompt !== "string" && (prompt.length === 0 || typeof prompt[0] === "number")) {
     return Array.from(prompt as ArrayLike<number>);
   }
@@ -193,10 +223,25 @@ async function encodePrompt(prompt: Prompt, tokenizer: Tokenizer | undefined): P
     : tokenizer.encodeChat(prompt as readonly Message[]);
 }
 
+const isList = (value: unknown): boolean => Array.isArray(value) || ArrayBuffer.isView(value);
+
+/** @throws BitloomError INVALID_OPTION for a stop that could never be met, or would be at once */
+function checkStops({ stop = [], stopTokens = [] }: GenerateOptions, vocabularySize: number): void {
+  const texts = typeof stop === "string" ? [stop] : stop;
+  if (!isList(texts) || !texts.every((text) => typeof text === "string" && text !== "")) {
+    throw invalidOption("stop", "a text that is not empty, or an array of such", stop);
+  }
+  const isToken = (token: number) => Number.isInteger(token) && token >= 0 && token < vocabularySize;
+  if (!isList(stopTokens) || !Array.from(stopTokens).every(isToken)) {
+    throw invalidOption("stopTokens", `an array of token ids, 0 to ${vocabularySize - 1}`, stopTokens);
+  }
+}
+
 function assertInteger(name: string, value: number, least: number): void {
   if (Number.isInteger(value) && value >= least) return;
-  throw new BitloomError("INVALID_OPTION", `The option \`${name}\` is invalid`, {
-    expected: least === -Infinity ? "a whole number" : `a whole number of at least ${least}`,
-    received: String(value),
-  });
+  throw invalidOption(
+    name,
+    least === -Infinity ? "a whole number" : `a whole number of at least ${least}`,
+    value,
+  );
 }

@@ -214,7 +214,10 @@ describe("generate", () => {
   it("has the model to itself until it ends or is left", async () => {
     const generation = model.generate([1], { maxTokens: 10 });
     for await (const _ of generation) {
-      await expect(model.decode(1)).rejects.toMatchObject({ code: "BUSY" });
+      await expect(model.decode(1)).rejects.toMatchObject({
+        code: "BUSY",
+        message: expect.stringMatching(/a generation that has not ended[\s\S]*finish\(\).*break/),
+      });
       await expect(model.generate([1]).finish()).rejects.toMatchObject({ code: "BUSY" });
       expect(() => model.reset()).toThrow(expect.objectContaining({ code: "BUSY" }));
       break;
@@ -235,6 +238,32 @@ describe("generate", () => {
     for (const wrong of [{ maxTokens: 0 }, { maxTokens: 1.5 }, { seed: 0.5 }, { temperature: -1 }]) {
       expect(() => model.generate([1], wrong)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
     }
+    for (const [name, wrong] of Object.entries({
+      stop: ["", [""], [5], 5, null],
+      stopTokens: [[-1], [VOCABULARY], [0.5], 3, "3"],
+      signal: ["x", null, {}],
+      temperature: ["1", Number.NaN],
+      maxToken: [3],
+      "options of generate": [null, 3, []],
+    })) {
+      for (const value of wrong) {
+        const options = name.startsWith("options") ? value : { [name]: value };
+        expect(() => model.generate([1], options as never)).toThrow(
+          expect.objectContaining({
+            code: "INVALID_OPTION",
+            message: expect.stringContaining(`\`${name}\``),
+          }),
+        );
+      }
+    }
+    for (const wrong of [null, undefined, 5, {}, () => "x"]) {
+      const prompt = wrong as unknown as string;
+      await expect(model.generate(prompt).finish()).rejects.toMatchObject({ code: "INVALID_INPUT" });
+      await expect(model.prefill(prompt as never)).rejects.toMatchObject({ code: "INVALID_INPUT" });
+    }
+    await expect(model.prefill("text" as never)).rejects.toMatchObject({ code: "INVALID_INPUT" });
+    await expect(model.prefill([1], null as never)).rejects.toMatchObject({ code: "INVALID_OPTION" });
+    await expect(model.decode(null as never)).rejects.toMatchObject({ code: "TOKEN_OUT_OF_RANGE" });
     await expect(model.generate([]).finish()).rejects.toMatchObject({ code: "INVALID_INPUT" });
     await expect(model.generate("text").finish()).rejects.toMatchObject({ code: "INVALID_INPUT" });
   });
@@ -259,6 +288,18 @@ describe("run of a language model", () => {
     });
     await expect(at([1], -1, 0)).rejects.toMatchObject({ code: "INVALID_INPUT" });
     await expect(at([1], 0, 1)).rejects.toMatchObject({ code: "INVALID_INPUT" });
+    const twice = model.run({
+      tokens: { data: Int32Array.of(1, 2), dims: [2, 1] },
+      positions: Int32Array.of(0, 0),
+      slots: Int32Array.of(0, 0),
+    });
+    await expect(twice).rejects.toMatchObject({ code: "INVALID_INPUT", received: "slot 0 twice" });
+    for (const wrong of [null, undefined, 3, [new Float32Array(4)], new Float32Array(4)]) {
+      await expect(model.run(wrong as never)).rejects.toMatchObject({
+        code: "INVALID_INPUT",
+        message: expect.stringContaining("Inputs are given by name"),
+      });
+    }
   });
 });
 

@@ -4,8 +4,21 @@ import type { Device } from "./devices/device.ts";
 import { type GenerateOptions, Generation, type Prompt } from "./generate.ts";
 import type { LanguageModel as LanguageModelInfo, Manifest } from "./manifest.ts";
 import { type LoadReport, Model } from "./model.ts";
+import { checkOptions, checkSignal, describe } from "./options.ts";
 import type { TensorInputs, TensorOutputs } from "./session.ts";
+import { checkInputs } from "./tensors.ts";
 import type { Tokenizer } from "./tokenizer.ts";
+
+/** Options of a single call of the model. */
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+function checkCall(owner: string, options: CallOptions): CallOptions {
+  checkOptions(owner, options, ["signal"]);
+  checkSignal(options.signal);
+  return options;
+}
 
 /** A loaded artifact that continues text. Keeps the keys and values of one sequence between calls. */
 export class LanguageModel extends Model {
@@ -35,12 +48,21 @@ export class LanguageModel extends Model {
    * Logits after the last of `tokens`, f32[V]. A beginning that the cache already holds is not computed again.
    * @throws BitloomError INVALID_INPUT (no tokens), TOKEN_OUT_OF_RANGE, CONTEXT_OVERFLOW, ABORTED, BUSY, DISPOSED
    */
-  async prefill(tokens: readonly number[], { signal }: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+  async prefill(tokens: readonly number[], options: CallOptions = {}): Promise<Float32Array> {
+    const { signal } = checkCall("prefill", options);
+    if (!Array.isArray(tokens) && !ArrayBuffer.isView(tokens)) {
+      throw new BitloomError("INVALID_INPUT", "prefill takes token ids", {
+        expected: "an array of whole numbers",
+        received: describe(tokens),
+        hint: "`tokenizer.encode(text)` gives the ids of a text.",
+      });
+    }
     return this.#exclusively(() => this.#sequence.replace(tokens, signal));
   }
 
   /** Logits after `token` has been added to the cached tokens, f32[V]. Errors as `prefill`. */
-  async decode(token: number, { signal }: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+  async decode(token: number, options: CallOptions = {}): Promise<Float32Array> {
+    const { signal } = checkCall("decode", options);
     return this.#exclusively(() => this.#sequence.append([token], signal));
   }
 
@@ -64,7 +86,7 @@ export class LanguageModel extends Model {
         sequence: this.#sequence,
         tokenizer: this.tokenizer,
         loadMs: this.loadMs,
-        acquire: () => this.session.acquire(),
+        acquire: (work) => this.session.acquire(work),
       },
       prompt,
       options,
@@ -73,6 +95,7 @@ export class LanguageModel extends Model {
 
   /** The entry `run` on own positions and slots; the cached tokens are forgotten. */
   override async run(inputs: TensorInputs): Promise<TensorOutputs> {
+    checkInputs(inputs);
     this.#checkPlaces(inputs);
     this.reset();
     return super.run(inputs);
@@ -87,6 +110,13 @@ export class LanguageModel extends Model {
       // What is not i32 is refused, with both types, where all inputs are.
       return data instanceof Int32Array ? data : new Int32Array();
     };
+    const repeated = values("slots").find((slot, index, all) => all.indexOf(slot) !== index);
+    if (repeated !== undefined && this.manifest.regions.state > 0) {
+      throw new BitloomError("INVALID_INPUT", "Two sequences cannot share a cache slot", {
+        expected: "each slot once",
+        received: `slot ${repeated} twice`,
+      });
+    }
     assertTokens(values("tokens"), vocabularySize);
     const batch = Math.max(1, values("positions").length);
     const length = values("tokens").length / batch;

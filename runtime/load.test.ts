@@ -133,7 +133,18 @@ describe("load", () => {
       expect((await failure(load(source, { threads }))).code).toBe("INVALID_OPTION");
     }
     expect((await failure(load(source, { device: "tpu" as never }))).code).toBe("INVALID_OPTION");
-    expect((await failure(load(7 as never))).code).toBe("INVALID_OPTION");
+    for (const [place, shown] of [
+      [7, "7"],
+      [null, "null"],
+      [undefined, "undefined"],
+      ["", '""'],
+    ] as const) {
+      const error = await failure(load(place as never));
+      expect(error).toMatchObject({ code: "INVALID_OPTION", received: shown });
+    }
+    for (const options of [null, 3, { treads: 1 }, { signal: "x" }, { onProgress: 1 }, { onWarning: "no" }]) {
+      expect((await failure(load(source, options as never))).code).toBe("INVALID_OPTION");
+    }
   });
 
   it("names a missing folder and a missing file", async () => {

@@ -6,8 +6,10 @@ import type { ProgressEvent, Warning } from "./events.ts";
 import { LanguageModel } from "./language-model.ts";
 import type { ArtifactFile, Manifest } from "./manifest.ts";
 import { Model } from "./model.ts";
+import { checkOptions, checkSignal, invalidOption } from "./options.ts";
 import { parseManifest } from "./parse-manifest.ts";
 import { type ReadOptions, readFile, readUnlisted, streamFile } from "./read-file.ts";
+import type { TensorInputs, TensorOutputs } from "./session.ts";
 import { type ArtifactLocation, type ArtifactSource, resolveSource } from "./source.ts";
 import { Tokenizer } from "./tokenizer.ts";
 
@@ -25,6 +27,15 @@ export interface LoadOptions {
   readonly verify?: boolean | undefined;
 }
 
+const optionNames: readonly (keyof LoadOptions)[] = [
+  "device",
+  "threads",
+  "signal",
+  "onProgress",
+  "onWarning",
+  "verify",
+];
+
 const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 /** Of files that are read whole: modules and tokenizers. */
 const MAX_WHOLE_BYTES = 256 * 1024 * 1024;
@@ -32,18 +43,30 @@ const MAX_WHOLE_BYTES = 256 * 1024 * 1024;
 /**
  * Loads an artifact. Weights stream from `location` to the device's memory in pieces of `CHUNK_BYTES`, so that
  * loading takes the device's memory and two such pieces. Nothing of the artifact's own JavaScript runs.
+ *
+ * ```ts
+ * import type { Inputs, Outputs } from "./mlp/index.js"; // of the artifact: types alone, nothing is loaded
+ * const model = await load<Inputs, Outputs>("https://example.org/mlp/");
+ * ```
  * @returns a `LanguageModel` where the artifact holds one
  * @throws BitloomError MISSING_FILE, READ_FAILED, INVALID_MANIFEST, UNSUPPORTED_FORMAT, CORRUPT_FILE (naming file
  *   and bytes), NO_DEVICE, OUT_OF_MEMORY, INVALID_OPTION, ABORTED; nothing stays allocated
  */
-export async function load(location: ArtifactLocation, options: LoadOptions = {}): Promise<Model> {
+export async function load<
+  Inputs extends TensorInputs = TensorInputs,
+  Outputs extends TensorOutputs = TensorOutputs,
+>(location: ArtifactLocation, options: LoadOptions = {}): Promise<Model<Inputs, Outputs>> {
   const started = performance.now();
+  checkOptions("load", options, optionNames);
+  checkSignal(options.signal);
+  for (const name of ["onProgress", "onWarning"] as const) {
+    if (!["undefined", "function"].includes(typeof options[name])) {
+      throw invalidOption(name, "a function", options[name]);
+    }
+  }
   const { device: asked = "auto", signal, onProgress, onWarning = defaultWarning } = options;
   if (asked !== "auto" && asked !== "wasm") {
-    throw new BitloomError("INVALID_OPTION", "The option `device` is invalid", {
-      expected: '"auto" or "wasm"',
-      received: String(asked),
-    });
+    throw invalidOption("device", '"auto" or "wasm"', asked);
   }
   const warnings: Warning[] = [];
   const warn = (warning: Warning) => {
@@ -74,9 +97,10 @@ export async function load(location: ArtifactLocation, options: LoadOptions = {}
     const total = manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
     onProgress?.({ status: "ready", file: manifest.name, loaded: total, total, progress: 100 });
     if (signal?.aborted) throw abortError(signal);
-    return isLanguageModel(manifest)
-      ? new LanguageModel(manifest, device, { loadMs, warnings }, tokenizer)
-      : new Model(manifest, device, { loadMs, warnings });
+    if (!isLanguageModel(manifest)) return new Model(manifest, device, { loadMs, warnings });
+    const model: Model = new LanguageModel(manifest, device, { loadMs, warnings }, tokenizer);
+    // Who names the types of an artifact answers for them.
+    return model as Model<Inputs, Outputs>;
   } catch (error) {
     await device?.dispose();
     throw signal?.aborted ? abortError(signal) : error;

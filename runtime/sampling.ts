@@ -1,4 +1,5 @@
 import { BitloomError } from "../errors/index.ts";
+import { invalidOption } from "./options.ts";
 import type { Random } from "./random.ts";
 
 /**
@@ -47,12 +48,7 @@ export function samplingSettings(options: SamplingOptions): SamplingSettings {
   for (const name of Object.keys(rules) as (keyof SamplingSettings)[]) {
     const [byDefault, expected, ok] = rules[name];
     const value = options[name] ?? byDefault;
-    if (!ok(value)) {
-      throw new BitloomError("INVALID_OPTION", `The option \`${name}\` is invalid`, {
-        expected,
-        received: String(value),
-      });
-    }
+    if (typeof value !== "number" || !ok(value)) throw invalidOption(name, expected, value);
     settings[name] = value;
   }
   return settings;

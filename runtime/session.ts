@@ -7,11 +7,23 @@ import { bindInputs, boundDims, type Tensor, type TensorInput } from "./tensors.
 export type TensorInputs = Readonly<Record<string, TensorInput>>;
 export type TensorOutputs = Readonly<Record<string, Tensor>>;
 
+/** What has a session to itself. */
+export interface Work {
+  readonly name: string;
+  /** How to have it end. */
+  readonly hint: string;
+}
+
+const call: Work = {
+  name: "another call",
+  hint: "Await the running call first, or load the artifact a second time.",
+};
+
 /** The bare execution of an artifact's entries: one device, one call at a time. */
 export class Session {
   readonly manifest: Manifest;
   readonly device: Device;
-  #busy = false;
+  #work: Work | undefined;
   #disposed: Promise<void> | undefined;
   #failed: BitloomError | undefined;
 
@@ -22,14 +34,17 @@ export class Session {
 
   /**
    * Takes the session for one piece of work, which ends when the returned function is called.
+   * @param work what it is, and how its owner ends it, for others who come meanwhile
    * @throws BitloomError BUSY while another has it, DISPOSED, or DEVICE_FAILED after a device has stopped
    */
-  acquire(): () => void {
+  acquire(work: Work = call): () => void {
     this.assertAlive();
-    if (this.#busy) throw new BitloomError("BUSY", "The model is at work on another call");
-    this.#busy = true;
+    if (this.#work !== undefined) {
+      throw new BitloomError("BUSY", `The model is at work on ${this.#work.name}`, { hint: this.#work.hint });
+    }
+    this.#work = work;
     return () => {
-      this.#busy = false;
+      this.#work = undefined;
     };
   }
 

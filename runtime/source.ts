@@ -1,5 +1,6 @@
 import { BitloomError } from "../errors/index.ts";
 import { isNode, nodeModule } from "./node.ts";
+import { describe } from "./options.ts";
 
 export interface OpenFile {
   /** Size where the source knows it: lets a truncated file fail before it is read. */
@@ -37,7 +38,10 @@ export type ArtifactLocation =
 
 /** The source for a location. @throws BitloomError INVALID_OPTION for anything else. */
 export function resolveSource(location: ArtifactLocation): ArtifactSource {
-  if (typeof location === "string" || location instanceof URL) return fromAddress(String(location));
+  // An empty path would mean the current folder, which nobody asked for.
+  if (location !== "" && (typeof location === "string" || location instanceof URL)) {
+    return fromAddress(String(location));
+  }
   if (typeof location === "object" && location !== null) {
     if ("open" in location) return location;
     if ("getFileHandle" in location) return new DirectoryHandleSource(location);
@@ -45,7 +49,7 @@ export function resolveSource(location: ArtifactLocation): ArtifactSource {
   }
   throw new BitloomError("INVALID_OPTION", "This is no place to load an artifact from", {
     expected: "a folder path, a URL, a directory handle, files, or an object with open()",
-    received: typeof location,
+    received: describe(location),
   });
 }
 

@@ -7,8 +7,9 @@ export class StopStrings {
   #held = "";
   #stopped = false;
 
+  /** @param strings none of them empty */
   constructor(strings: readonly string[]) {
-    this.#strings = strings.filter((string) => string !== "");
+    this.#strings = strings;
   }
 
   /** Whether a stop string has been met; nothing passes any more. */

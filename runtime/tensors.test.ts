@@ -64,7 +64,14 @@ describe("bindInputs", () => {
       "Int32Array for i32[batch]",
       "Float32Array",
     ],
-    ["no typed array", { x: x(1, 1, 4), lengths: [1] }, "Int32Array for i32[batch]", "undefined"],
+    ["no typed array", { x: x(1, 1, 4), lengths: [1] }, "Int32Array for i32[batch]", "a plain array"],
+    ["nothing in place of a tensor", { x: x(1, 1, 4), lengths: null }, "Int32Array", "null"],
+    [
+      "dims that are no list",
+      { x: { data: new Float32Array(4), dims: 4 }, lengths: new Int32Array(1) },
+      "dims of f32[batch, seq, 4]",
+      "4",
+    ],
     ["another rank", { x: x(1, 4), lengths: new Int32Array(1) }, "f32[batch, seq, 4]", "f32[1, 4]"],
     [
       "another literal dim",

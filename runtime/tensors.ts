@@ -1,6 +1,7 @@
 import { BitloomError } from "../errors/index.ts";
 import { arrays, type DType, type TypedArray, type TypedArrayOf } from "./dtypes.ts";
 import type { Entry, TensorSlot } from "./manifest.ts";
+import { describe } from "./options.ts";
 
 /** A tensor with its shape, row-major. f16 and bf16 are Uint16Array of their bits. */
 export interface Tensor<D extends DType = DType, Dims extends readonly number[] = readonly number[]> {
@@ -29,11 +30,28 @@ const invalid = (name: string, expected: string, received: string, location?: st
     ...(location === undefined ? {} : { location }),
   });
 
+/** @throws BitloomError INVALID_INPUT for inputs that are not given by name */
+export function checkInputs(inputs: Readonly<Record<string, TensorInput>>): void {
+  if (
+    typeof inputs === "object" &&
+    inputs !== null &&
+    !Array.isArray(inputs) &&
+    !ArrayBuffer.isView(inputs)
+  ) {
+    return;
+  }
+  throw new BitloomError("INVALID_INPUT", "Inputs are given by name", {
+    expected: "an object of typed arrays or { data, dims }",
+    received: describe(inputs),
+  });
+}
+
 /**
  * Matches inputs with an entry's signature and solves its symbols from their shapes.
  * @throws BitloomError INVALID_INPUT naming the input, the expected and the received dims
  */
 export function bindInputs(entry: Entry, inputs: Readonly<Record<string, TensorInput>>): BoundInputs {
+  checkInputs(inputs);
   const known = new Set(entry.inputs.map(({ name }) => name));
   for (const name of Object.keys(inputs)) {
     if (!known.has(name)) throw invalid(name, `one of ${[...known].join(", ")}`, name);
@@ -41,11 +59,14 @@ export function bindInputs(entry: Entry, inputs: Readonly<Record<string, TensorI
   const given = entry.inputs.map((slot) => {
     const value = Object.hasOwn(inputs, slot.name) ? inputs[slot.name] : undefined;
     if (value === undefined) throw invalid(slot.name, signature(slot), "nothing");
-    const tensor = ArrayBuffer.isView(value) ? { data: value as TypedArray, dims: undefined } : value;
-    if (!(tensor.data instanceof arrays[slot.dtype])) {
-      throw invalid(slot.name, `${arrays[slot.dtype].name} for ${signature(slot)}`, kindOf(tensor.data));
+    const isTensor = typeof value === "object" && value !== null && "data" in value;
+    const { data, dims } = isTensor ? value : { data: value as unknown, dims: undefined };
+    if (!(data instanceof arrays[slot.dtype])) {
+      throw invalid(slot.name, `${arrays[slot.dtype].name} for ${signature(slot)}`, describe(data));
     }
-    return { slot, data: tensor.data, dims: tensor.dims };
+    if (dims !== undefined && typeof dims?.length !== "number")
+      throw invalid(slot.name, `dims of ${signature(slot)}`, describe(dims));
+    return { slot, data: data as TypedArray, dims };
   });
 
   const symbols = new Map<string, number>();
@@ -116,9 +137,6 @@ export function bindInputs(entry: Entry, inputs: Readonly<Record<string, TensorI
 }
 
 const smallestOf = (entry: Entry, symbol: string): number => entry.minimums?.[symbol] ?? 1;
-
-const kindOf = (value: unknown): string =>
-  (value as object | undefined)?.constructor?.name ?? (value === null ? "null" : typeof value);
 
 /** An output's dims once the symbols have values. */
 export function boundDims(slot: TensorSlot, symbols: ReadonlyMap<string, number>): number[] {
