@@ -1,5 +1,6 @@
 /** Compiles kernels written in a test's own text and runs them over one small memory. */
 import { parseTemplate, type Specialization, specialize } from "../../codegen/kernel/frontend.ts";
+import * as vocabulary from "../../codegen/kernel/intrinsics.ts";
 import type { KernelFunction } from "../../codegen/kernel/ir.ts";
 import { assemble } from "../../codegen/targets/wasm/assemble.ts";
 import { renderKernelModule } from "../../codegen/targets/wasm/functions.ts";
@@ -27,8 +28,7 @@ export async function parseKernel(
   return specialize(await parseTemplate(source, "kernel", "/kernels/test.ts"), { name: "kernel", options });
 }
 
-const VOCABULARY =
-  "bits, convert, f32x4, f64x2, i16x8, i32x4, i64x2, i8x16, math, registers, select, shuffle, unroll, v128";
+const VOCABULARY = Object.keys(vocabulary).join(", ");
 
 /** Both at once. */
 export async function compileKernel(
