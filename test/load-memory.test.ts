@@ -22,8 +22,8 @@ const MOST_EXTRA_BYTES = 48 * 1024 * 1024;
 let bitloom: InstalledPackage;
 let folder: string;
 beforeAll(async () => {
-  bitloom = await installPackage();
   folder = await mkdtemp(join(tmpdir(), "bitloom-memory-"));
+  bitloom = await installPackage();
   const weights = randomSource(large.parameters().map(randomParameter), 0);
   await compile(large, { out: join(folder, "large"), weights });
 });

@@ -26,8 +26,8 @@ let parent: string;
 /** Where the commands run; empty before each test. */
 let cwd: string;
 beforeAll(async () => {
-  bitloom = await installPackage();
   parent = await mkdtemp(join(tmpdir(), "bitloom-process-"));
+  bitloom = await installPackage();
   cwd = join(parent, "work");
 });
 beforeEach(async () => {
