@@ -227,6 +227,23 @@ describe("quantization is decided by the configuration", () => {
       true,
     ]);
   });
+  test.each([
+    ["model.layers.*", false],
+    ["model.layers.0.*q_proj", false],
+    ["model.*self_attn.*", false],
+    ["layers.*", true],
+    ["model.layers.1.*", true],
+    ["odel.layers.0", true],
+    ["model.layers.0.self_attn.q", true],
+    ["(.*", true],
+  ])("modules_to_not_convert %s as the beginning of a path", async (name, converted) => {
+    const latent = { quant_method: "bitnet", linear_class: "autobitlinear", quantization_mode: "online" };
+    const { config } = await open(
+      { quantization_config: { ...latent, modules_to_not_convert: [name] } },
+      denseTensors(),
+    );
+    expect((config.quantized as (module: string) => boolean)(`${layer}self_attn.q_proj`)).toBe(converted);
+  });
   test("a scale for each row", async () => {
     const tensors = packedTensors(1);
     const scale = { dtype: "BF16" as const, shape: [8, 1], data: new Uint8Array(16).fill(0x3f) };

@@ -3,6 +3,7 @@ import { BitloomError } from "../../errors/index.ts";
 import { sameDims } from "../../ir/types.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
+import { requirePath } from "../dsl/options.ts";
 import { type Architecture, type CheckpointConfig, parseConfig, type Quantization } from "./config.ts";
 import { detectTernary } from "./detect-ternary.ts";
 import { familyParameters } from "./family-parameters.ts";
@@ -24,13 +25,7 @@ export interface Checkpoint {
   readonly tokenizerFiles: readonly string[];
 }
 
-const tokenizerFileNames = [
-  "tokenizer.json",
-  "tokenizer_config.json",
-  "special_tokens_map.json",
-  "generation_config.json",
-  "chat_template.jinja",
-];
+const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
 /** Tensors that older checkpoints carry and that hold nothing the model reads. */
 const derivedTensor = /\.rotary_emb\.inv_freq$/;
@@ -38,10 +33,11 @@ const derivedTensor = /\.rotary_emb\.inv_freq$/;
 /**
  * Opens a Hugging Face folder: config.json, and model.safetensors or its sharded index. Reads headers and
  * weight scales only; weights are read through `source`, which the caller closes.
- * Throws MISSING_FILE, CORRUPT_FILE, UNKNOWN_ARCHITECTURE, INVALID_CONFIG, MISSING_TENSOR, INVALID_TENSOR or
+ * Throws INVALID_OPTION, MISSING_FILE, CORRUPT_FILE, UNKNOWN_ARCHITECTURE, INVALID_CONFIG, MISSING_TENSOR, INVALID_TENSOR or
  * INVALID_WEIGHTS.
  */
 export async function openCheckpoint(folder: string): Promise<Checkpoint> {
+  requirePath("openCheckpoint: folder", folder);
   const configPath = join(folder, "config.json");
   const config = parseConfig(
     await readJson(configPath),
@@ -117,10 +113,18 @@ function namedArchitecture(
   return named ?? declared.architecture;
 }
 
-/** `modules_to_not_convert` names a module, a part of its path, or its last components. */
+/**
+ * `modules_to_not_convert` names a module, a part of its path, or its last components; or it is a regular
+ * expression for the beginning of a path, of which `.*` is understood: `model.layers.1.*`. A name without it
+ * means whole components, where transformers takes `layers.1` for `layers.10` too.
+ */
 function isConverted(module: string, config: CheckpointConfig): boolean {
   if (config.quantization === "none") return false;
-  return !config.unconverted.some((name) => `.${module}.`.includes(`.${name}.`));
+  return !config.unconverted.some((name) => {
+    if (`.${module}.`.includes(`.${name}.`)) return true;
+    const parts = name.split(/(?:\.\*)+/).map((part) => part.replace(/[\\^$.*+?()[\]{}|]/g, "\\$&"));
+    return parts.length > 1 && new RegExp(`^${parts.join(".*")}`).test(module);
+  });
 }
 
 async function describeTensors(

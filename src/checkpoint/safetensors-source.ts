@@ -1,4 +1,5 @@
 import { BitloomError } from "../../errors/index.ts";
+import { requirePath } from "../dsl/options.ts";
 import type { SafetensorsType } from "./safetensors-header.ts";
 import { type FloatType, type ParameterSource, requireInfo } from "./source.ts";
 import { openTensors } from "./tensor-places.ts";
@@ -13,9 +14,10 @@ export const floatTypes: Partial<Record<SafetensorsType, FloatType>> = {
 /**
  * The float tensors of a safetensors file, or of a folder with model.safetensors or its shards, under the names
  * they have there: weights of a user's own model.
- * @throws BitloomError MISSING_FILE or CORRUPT_FILE; INVALID_TENSOR for a tensor of another dtype.
+ * @throws BitloomError INVALID_OPTION for no path, MISSING_FILE or CORRUPT_FILE; INVALID_TENSOR for a tensor of another dtype.
  */
 export async function safetensorsSource(path: string): Promise<ParameterSource> {
+  requirePath("safetensorsSource: path", path);
   const { places, close } = await openTensors(path);
   const info: ParameterSource["info"] = (name) => {
     const place = places.get(name);
@@ -32,6 +34,7 @@ export async function safetensorsSource(path: string): Promise<ParameterSource> 
     return { dims: tensor.shape, form: { kind: "dense", dtype } };
   };
   return {
+    location: path,
     info,
     paths: () => places.keys(),
     async read(name, byteOffset, into) {

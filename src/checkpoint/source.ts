@@ -1,5 +1,6 @@
 import { BitloomError } from "../../errors/index.ts";
 import type { ScaleGranularity } from "../../ir/types.ts";
+import { describe, invalidOption } from "../dsl/options.ts";
 
 /** Float types a stored weight may have. */
 export type FloatType = "f32" | "f16" | "bf16";
@@ -26,6 +27,8 @@ export interface ParameterInfo {
 
 /** Weights by checkpoint path, readable in any order and in pieces. */
 export interface ParameterSource {
+  /** The file or folder, for messages; absent where there is none. */
+  readonly location?: string;
   info(path: string): ParameterInfo | undefined;
   paths(): Iterable<string>;
   /** Fills `into` with the stored bytes of `path` from `byteOffset` on. */
@@ -48,7 +51,7 @@ export function requireInfo(source: Pick<ParameterSource, "info">, path: string)
 
 export interface MemoryParameter {
   readonly dims: readonly number[];
-  /** Float32Array for dense f32; Uint16Array holds f16 or bf16 bits, Uint8Array packed codes, as `form` says. */
+  /** Float32Array for dense f32, Uint16Array of the bits of f16 and bf16, Uint8Array of packed codes. */
   readonly data: Float32Array | Uint16Array | Uint8Array;
   /** Dense f32 when absent. */
   readonly form?: ParameterForm;
@@ -56,10 +59,21 @@ export interface MemoryParameter {
 
 const denseF32: ParameterForm = { kind: "dense", dtype: "f32" };
 
-/** A source over arrays in memory. */
+/**
+ * A source over arrays in memory.
+ * @throws BitloomError INVALID_TENSOR for an array that is not what its dims and form say
+ */
 export function memorySource(parameters: ReadonlyMap<string, MemoryParameter>): ParameterSource {
+  if (!(parameters instanceof Map)) {
+    throw invalidOption(
+      "memorySource: parameters",
+      'a Map such as new Map([["fc.weight", { dims, data }]])',
+      parameters,
+    );
+  }
   const infos = new Map<string, ParameterInfo>();
-  for (const [path, { dims, data, form = denseF32 }] of parameters) {
+  for (const [path, parameter] of parameters) {
+    const { dims, data, form = denseF32 } = checkParameter(path, parameter);
     const info: ParameterInfo = { dims, form };
     if (storedBytes(info) !== data.byteLength) {
       throw new BitloomError("INVALID_TENSOR", `The array given for "${path}" has the wrong length`, {
@@ -81,6 +95,30 @@ export function memorySource(parameters: ReadonlyMap<string, MemoryParameter>): 
     },
     async close() {},
   };
+}
+
+/** What TypeScript would have caught, and arrays of another element type, whose bits would be misread. */
+function checkParameter(path: string, parameter: MemoryParameter): MemoryParameter {
+  const refuse = (expected: string, received: unknown): never => {
+    throw new BitloomError("INVALID_TENSOR", `What is given for "${path}" is no tensor of its form`, {
+      expected,
+      received: describe(received),
+      hint: "Convert the elements: f32 is a Float32Array; f16 and bf16 are a Uint16Array of their bits.",
+    });
+  };
+  const { dims, data, form = denseF32 } = parameter ?? refuse("{ dims, data }", parameter);
+  const isLength = (dim: unknown) => Number.isSafeInteger(dim) && Number(dim) >= 1;
+  if (!Array.isArray(dims) || !dims.every(isLength)) refuse("dims, a list of lengths", dims);
+  const array = arrayOf(form) ?? refuse("a form of memorySource", form);
+  if (!(data instanceof array)) refuse(`${array.name} for ${describeForm(form)}`, data);
+  return parameter;
+}
+
+/** The typed array that holds a form's elements; undefined for what is no form. */
+function arrayOf(form: ParameterForm) {
+  if (form?.kind === "ternary-packed") return Uint8Array;
+  if (form?.kind !== "dense") return undefined;
+  return { f32: Float32Array, f16: Uint16Array, bf16: Uint16Array }[form.dtype];
 }
 
 /** Refuses a read outside a tensor of `bytes` bytes; a caller's mistake, never the file's. */

@@ -49,7 +49,7 @@ export const stages: readonly Stage[] = ["trace", "bind", ...forwardPipeline.map
  */
 export function lowerModel(
   model: AnyModel,
-  weights: Pick<ParameterSource, "info">,
+  weights: Pick<ParameterSource, "info" | "location">,
   options: LowerOptions = {},
 ): Record<string, Graph> {
   const { after, bounds = {}, head, ...passOptions } = options;
@@ -58,7 +58,10 @@ export function lowerModel(
   }
   let graph = trace(model, bounds);
   if (after !== "trace") {
-    graph = bindParameters(graph, (path) => stored(weights.info(path)), head === undefined ? {} : { head });
+    graph = bindParameters(graph, (path) => stored(weights.info(path)), {
+      location: weights.location,
+      ...(head && { head }),
+    });
   }
   const entries: Record<string, Graph> =
     model.kind === "language-model"

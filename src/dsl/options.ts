@@ -30,6 +30,10 @@ export function positiveNumber(option: string, value: number): number {
   return value;
 }
 
+export function requirePath(option: string, value: string): void {
+  if (typeof value !== "string" || value === "") throw invalidOption(option, "a path", value);
+}
+
 export function oneOf<const T>(option: string, value: unknown, allowed: readonly T[]): T {
   const found = allowed.find((choice) => choice === value);
   if (found === undefined) throw invalidOption(option, allowed.map(describe).join(" or "), value);
