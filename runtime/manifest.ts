@@ -1,7 +1,7 @@
 import { z } from "zod/mini";
 
 /** Bump when an older runtime could misread a newer artifact. */
-export const FORMAT_VERSION = 1;
+export const FORMAT_VERSION = 2;
 
 /** Bytes covered by one sha256 of a file, so that corruption is found, and named, while streaming. */
 export const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -41,9 +41,15 @@ export const symbolExpr: z.ZodMiniType<SymbolExpr> = z.lazy(() =>
 const file = z.object({ path: artifactPath, bytes: count, sha256: z.array(sha256) });
 
 /**
+ * Every tensor starts at a multiple of this many bytes of its region: what WebGPU asks of a binding, and more
+ * than any vector load asks of an address.
+ */
+export const TENSOR_ALIGNMENT = 256;
+
+/**
  * A tensor's place in a region of device memory. `weights` is laid out as in weights.safetensors (one copy,
  * in file order); `state` is zeroed at load and kept between calls; `arena` is reused between steps; `io`
- * holds inputs and outputs.
+ * holds inputs and outputs. Targets agree on all but the arena.
  */
 const region = z.enum(["io", "arena", "state", "weights"]);
 
@@ -58,7 +64,13 @@ const tensor = z.object({
 });
 
 const argument = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("buffer"), region, offset: symbolExpr }),
+  z.object({
+    kind: z.literal("buffer"),
+    region,
+    offset: symbolExpr,
+    /** How far the kernel reads or writes from there, in bytes; targets that bind buffers need it. */
+    bytes: z.optional(symbolExpr),
+  }),
   z.object({ kind: z.literal("i32"), value: symbolExpr }),
   z.object({ kind: z.literal("f32"), value: z.number() }),
   /** The running thread's private scratch memory. */
@@ -66,11 +78,13 @@ const argument = z.discriminatedUnion("kind", [
 ]);
 
 const step = z.object({
-  /** Name of a kernel in `kernels`. */
+  /** Name of a kernel of the target. */
   kernel: z.string(),
   arguments: z.array(argument),
-  /** Work items; each thread or workgroup takes a share. */
+  /** Work items, of which each thread or invocation takes a share; workgroups of a kernel for workgroups. */
   range: symbolExpr,
+  /** Workgroups along y of a kernel for workgroups, where `range` counts those along x; 1 if absent. */
+  rangeY: z.optional(symbolExpr),
   /** Run only if lower <= value <= upper: how a plan chooses a GEMV for one row and a GEMM for many. */
   guard: z.optional(z.object({ value: symbolExpr, lower: count, upper: count })),
   /** The graph op this step came from, for people. */
@@ -84,8 +98,10 @@ const entry = z.object({
   symbols: z.record(identifier, positive),
   /** Smallest value of the symbols that may not be 1. */
   minimums: z.optional(z.record(identifier, positive)),
-  steps: z.array(step),
 });
+
+/** What a target does for each entry. */
+const plans = z.record(identifier, z.array(step));
 
 const languageModel = z.object({
   vocabularySize: positive,
@@ -121,6 +137,68 @@ const wasmTarget = z.object({
   }),
   /** Order in which symbol values (i32) are stored at `memory.symbols`. */
   symbolOrder: z.array(identifier),
+  /** Bytes of the `arena` region. */
+  arena: count,
+  kernels: z.array(z.object({ name: z.string(), source: artifactPath, template: z.string() })),
+  /** In the order in which the modules number the entries. */
+  plans,
+});
+
+const webgpuKernel = z.object({
+  name: z.string(),
+  template: z.string(),
+  /** What a step's arguments are, in their order. */
+  parameters: z.array(z.string()),
+  /** Whether a step's range counts workgroups, or items of which each invocation takes one. */
+  kind: z.enum(["workgroup", "range"]),
+  /** The device takes the first that it meets the requirements of; the last requires nothing. */
+  variants: z
+    .array(
+      z.object({
+        requires: z.array(z.enum(["subgroups", "packedDot"])),
+        /** A WGSL module with one entry point. */
+        source: artifactPath,
+        workgroupSize: positive,
+        /** Storage buffers of group 0, numbered in this order. */
+        bindings: z.array(
+          z.object({
+            parameter: z.string(),
+            access: z.enum(["read", "read-write"]),
+            /** Bytes of an element of the array. */
+            element: positive,
+          }),
+        ),
+        /** Fields of four bytes of the block that is bound after the buffers, if there are any. */
+        uniforms: z.array(
+          z.discriminatedUnion("kind", [
+            z.object({
+              kind: z.literal("scalar"),
+              parameter: z.string(),
+              type: z.enum(["i32", "u32", "f32", "bool"]),
+            }),
+            /** The element of its binding at which a buffer starts, i32. */
+            z.object({ kind: z.literal("offset"), parameter: z.string() }),
+            /** The step's range, i32. */
+            z.object({ kind: z.literal("range") }),
+          ]),
+        ),
+      }),
+    )
+    .check(z.minLength(1)),
+});
+
+const borders = z.array(count);
+
+const webgpuTarget = z.object({
+  /** Bytes of the `arena` region. */
+  arena: count,
+  /**
+   * Offsets at which each region's GPU buffers start, ascending from 0. No binding crosses from one into the
+   * next, and no step binds a buffer that it writes a second time.
+   */
+  buffers: z.object({ io: borders, arena: borders, state: borders, weights: borders }),
+  kernels: z.array(webgpuKernel),
+  plans,
 });
 
 export const manifestSchema = z.object({
@@ -143,11 +221,9 @@ export const manifestSchema = z.object({
       }),
     ),
   }),
-  regions: z.object({ io: count, arena: count, state: count }),
-  /** In the order the targets number them. */
+  regions: z.object({ io: count, state: count }),
   entries: z.record(identifier, entry),
-  kernels: z.array(z.object({ name: z.string(), source: artifactPath, template: z.string() })),
-  targets: z.object({ wasm: z.optional(wasmTarget) }),
+  targets: z.object({ wasm: z.optional(wasmTarget), webgpu: z.optional(webgpuTarget) }),
   languageModel: z.optional(languageModel),
 });
 
@@ -158,5 +234,9 @@ export type Step = z.infer<typeof step>;
 export type Argument = z.infer<typeof argument>;
 export type TensorSlot = z.infer<typeof tensor>;
 export type Region = z.infer<typeof region>;
+export type Plans = z.infer<typeof plans>;
 export type WasmTarget = z.infer<typeof wasmTarget>;
+export type WebgpuTarget = z.infer<typeof webgpuTarget>;
+export type WebgpuKernel = z.infer<typeof webgpuKernel>;
+export type WebgpuVariant = WebgpuKernel["variants"][number];
 export type LanguageModel = z.infer<typeof languageModel>;

@@ -24,8 +24,8 @@ describe("parseManifest", () => {
   });
 
   it("says when the format is another version", () => {
-    expect(() => checkManifest(spoilt((m) => (m.formatVersion = 2)))).toThrow(
-      expect.objectContaining({ code: "UNSUPPORTED_FORMAT", received: "format version 2" }),
+    expect(() => checkManifest(spoilt((m) => (m.formatVersion = 99)))).toThrow(
+      expect.objectContaining({ code: "UNSUPPORTED_FORMAT", received: "format version 99" }),
     );
   });
 
@@ -59,7 +59,7 @@ describe("parseManifest", () => {
     ["weights.shards[0].bytes", (m) => (m.weights.shards[0].dataOffset = 2 ** 52)],
     ["weights.shards[0].regionOffset", (m) => (m.weights.shards[0].regionOffset = 16)],
     ["weights.shards[0].path", (m) => (m.weights.shards[0].path = "elsewhere")],
-    ["entries.run.inputs[0].offset", (m) => (m.entries.run.inputs[0].offset = 1)],
+    ["entries.run.inputs[0].offset", (m) => (m.entries.run.inputs[0].offset = 16)],
     ["entries.run.inputs[0].offset", (m) => (m.entries.run.inputs[0].offset = 2 ** 32)],
     ["entries.run.inputs[0].bytes", (m) => (m.entries.run.inputs[0].bytes = 4)],
     ["entries.run.inputs[0].bytes", (m) => (m.entries.run.inputs[0].dims = [2 ** 31, 2 ** 31])],
@@ -69,16 +69,18 @@ describe("parseManifest", () => {
     ["entries.run.symbols.batch", (m) => (m.entries.run.symbols.batch = 0)],
     ["entries.run.minimums.batch", (m) => (m.entries.run.minimums = { batch: 1000 })],
     ["entries.run.minimums.seq", (m) => (m.entries.run.minimums = { seq: 1 })],
-    ["entries.run.steps[0].kernel", (m) => (m.entries.run.steps[0].kernel = "triple")],
-    ["entries.run.steps[0].range", (m) => (m.entries.run.steps[0].range = "rows")],
+    ["targets.wasm.plans.run[0].kernel", (m) => (m.targets.wasm.plans.run[0].kernel = "triple")],
+    ["targets.wasm.plans.run[0].range", (m) => (m.targets.wasm.plans.run[0].range = "rows")],
     [
-      "entries.run.steps[0].arguments[0].offset",
-      (m) => (m.entries.run.steps[0].arguments[0].offset = ["mul", "batch", 10_000]),
+      "targets.wasm.plans.run[0].arguments[0].offset",
+      (m) => (m.targets.wasm.plans.run[0].arguments[0].offset = ["mul", "batch", 10_000]),
     ],
     [
-      "entries.run.steps[0].arguments[0].offset",
-      (m) => (m.entries.run.steps[0].arguments[0].offset = ["add", "batch", -2]),
+      "targets.wasm.plans.run[0].arguments[0].offset",
+      (m) => (m.targets.wasm.plans.run[0].arguments[0].offset = ["add", "batch", -2]),
     ],
+    ["targets.wasm.plans.run", (m) => delete m.targets.wasm.plans.run],
+    ["targets.wasm.plans.stop", (m) => (m.targets.wasm.plans.stop = [])],
     ["targets.wasm.modules.baseline", (m) => (m.targets.wasm.modules.baseline = "elsewhere.wasm")],
     ["targets.wasm.memory.totalBytes", (m) => (m.targets.wasm.memory.totalBytes = 2 ** 33)],
     ["targets.wasm.memory.totalBytes", (m) => (m.targets.wasm.memory.totalBytes = 16)],
@@ -110,7 +112,10 @@ describe("parseManifest", () => {
   it("survives nesting without end", () => {
     const depth = 20_000;
     const deep = `${'["add",1,'.repeat(depth)}1${"]".repeat(depth)}`;
-    const text = JSON.stringify(spoilt((m) => (m.entries.run.steps[0].range = "@"))).replace('"@"', deep);
+    const text = JSON.stringify(spoilt((m) => (m.targets.wasm.plans.run[0].range = "@"))).replace(
+      '"@"',
+      deep,
+    );
     expect(() => parseManifest(text)).toThrow(expect.objectContaining({ code: "INVALID_MANIFEST" }));
   });
 

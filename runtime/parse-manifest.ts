@@ -5,9 +5,13 @@ import {
   FORMAT_VERSION,
   type Manifest,
   manifestSchema,
+  type Plans,
+  type Step,
   type SymbolExpr,
+  TENSOR_ALIGNMENT,
   WASM_CONTROL_BYTES,
   WASM_MAX_THREADS,
+  type WebgpuKernel,
 } from "./manifest.ts";
 import { evaluate } from "./symbols.ts";
 
@@ -69,6 +73,7 @@ export function checkManifest(value: unknown): Manifest {
   checkWeights(manifest);
   checkEntries(manifest);
   checkWasm(manifest);
+  checkWebgpu(manifest);
   checkLanguageModel(manifest);
   return manifest;
 }
@@ -143,15 +148,12 @@ function checkWeights({ files, weights }: Manifest): void {
 }
 
 function checkEntries(manifest: Manifest): void {
-  const kernels = new Set(manifest.kernels.map(({ name }) => name));
   for (const [name, entry] of Object.entries(manifest.entries)) {
     const path = ["entries", name];
     const largest = new Map(Object.entries(entry.symbols));
-    const smallest = new Map([...largest.keys()].map((symbol) => [symbol, 1]));
     for (const [symbol, minimum] of Object.entries(entry.minimums ?? {})) {
       const most = largest.get(symbol) ?? 0;
       if (minimum > most) fail([...path, "minimums", symbol], `at most ${most}`, minimum);
-      smallest.set(symbol, minimum);
     }
 
     const bound = new Set<string>();
@@ -179,7 +181,9 @@ function checkEntries(manifest: Manifest): void {
             tensor.bytes,
           );
         }
-        if (tensor.offset % width !== 0) fail([...at, "offset"], `a multiple of ${width}`, tensor.offset);
+        if (tensor.offset % TENSOR_ALIGNMENT !== 0) {
+          fail([...at, "offset"], `a multiple of ${TENSOR_ALIGNMENT}`, tensor.offset);
+        }
         if (tensor.offset + tensor.bytes > manifest.regions.io) {
           fail(
             [...at, "offset"],
@@ -189,7 +193,34 @@ function checkEntries(manifest: Manifest): void {
         }
       }
     }
+  }
+}
 
+/** A target as far as all targets are alike. */
+interface Planned {
+  readonly arena: number;
+  readonly plans: Plans;
+  readonly kernels: readonly { readonly name: string }[];
+}
+
+function checkPlans(
+  manifest: Manifest,
+  { arena, plans, kernels }: Planned,
+  target: Path,
+  checkStep?: (step: Step, path: Path) => void,
+): void {
+  const known = new Set(kernels.map(({ name }) => name));
+  const sizes = { ...manifest.regions, arena, weights: manifest.weights.bytes };
+  for (const name of Object.keys(plans)) {
+    if (!Object.hasOwn(manifest.entries, name)) {
+      fail([...target, "plans", name], "the name of an entry", Object.keys(manifest.entries));
+    }
+  }
+  for (const [name, entry] of Object.entries(manifest.entries)) {
+    const path = [...target, "plans", name];
+    if (!Object.hasOwn(plans, name)) fail(path, "the steps of the entry", undefined);
+    const largest = new Map(Object.entries(entry.symbols));
+    const smallest = new Map([...largest.keys()].map((symbol) => [symbol, entry.minimums?.[symbol] ?? 1]));
     const range = (expr: SymbolExpr, at: Path): readonly [number, number] => {
       try {
         // Every operator grows with its operands where they are counts.
@@ -198,30 +229,37 @@ function checkEntries(manifest: Manifest): void {
         return fail(at, "an expression over the entry's symbols", expr);
       }
     };
-    for (const [index, step] of entry.steps.entries()) {
-      const at = [...path, "steps", index];
-      if (!kernels.has(step.kernel)) fail([...at, "kernel"], "a kernel listed in kernels", step.kernel);
+    for (const [index, step] of plans[name]!.entries()) {
+      const at = [...path, index];
+      if (!known.has(step.kernel)) fail([...at, "kernel"], "a kernel of the target", step.kernel);
       range(step.range, [...at, "range"]);
       if (step.guard !== undefined) range(step.guard.value, [...at, "guard", "value"]);
       for (const [position, argument] of step.arguments.entries()) {
         const where = [...at, "arguments", position];
         if (argument.kind === "i32") range(argument.value, [...where, "value"]);
         if (argument.kind !== "buffer") continue;
-        const size =
-          argument.region === "weights" ? manifest.weights.bytes : manifest.regions[argument.region];
+        const size = sizes[argument.region];
         const [first, last] = range(argument.offset, [...where, "offset"]);
         if (!(first >= 0 && last <= size)) {
           fail([...where, "offset"], `0 to ${size}, inside the ${argument.region} region`, [first, last]);
         }
+        if (argument.bytes === undefined) continue;
+        const [least, most] = range(argument.bytes, [...where, "bytes"]);
+        if (!(least >= 0 && last + most <= size)) {
+          fail([...where, "bytes"], `at most ${size - last}, inside the ${argument.region} region`, most);
+        }
       }
+      checkStep?.(step, at);
     }
   }
 }
 
-function checkWasm({ targets, files, regions, weights, entries }: Manifest): void {
+function checkWasm(manifest: Manifest): void {
+  const { targets, files, regions, weights, entries } = manifest;
   const { wasm } = targets;
   if (wasm === undefined) return;
   const path = ["targets", "wasm"];
+  checkPlans(manifest, wasm, path);
   for (const [variant, module] of Object.entries(wasm.modules)) {
     if (!files.some((file) => file.path === module)) {
       fail([...path, "modules", variant], "a path listed in files", module);
@@ -243,7 +281,7 @@ function checkWasm({ targets, files, regions, weights, entries }: Manifest): voi
       ["control", WASM_CONTROL_BYTES],
       ["scratch", memory.scratchBytes * memory.maxThreads],
       ["io", regions.io],
-      ["arena", regions.arena],
+      ["arena", wasm.arena],
       ["state", regions.state],
       ["weights", weights.bytes],
     ] as const
@@ -265,6 +303,75 @@ function checkWasm({ targets, files, regions, weights, entries }: Manifest): voi
       }
     }
   }
+}
+
+function checkWebgpu(manifest: Manifest): void {
+  const { webgpu } = manifest.targets;
+  if (webgpu === undefined) return;
+  const path = ["targets", "webgpu"];
+  for (const [index, kernel] of webgpu.kernels.entries()) {
+    const at = [...path, "kernels", index, "variants"];
+    for (const [number, variant] of kernel.variants.entries()) {
+      if (!manifest.files.some((file) => file.path === variant.source)) {
+        fail([...at, number, "source"], "a path listed in files", variant.source);
+      }
+      for (const of of ["bindings", "uniforms"] as const) {
+        for (const [place, field] of variant[of].entries()) {
+          if ("parameter" in field && !kernel.parameters.includes(field.parameter)) {
+            fail([...at, number, of, place, "parameter"], "a parameter of the kernel", field.parameter);
+          }
+        }
+      }
+    }
+    const last = kernel.variants.length - 1;
+    const { requires } = kernel.variants[last]!;
+    if (requires.length > 0) fail([...at, last, "requires"], "nothing of the last variant", requires);
+  }
+  const kernels = new Map(webgpu.kernels.map((kernel) => [kernel.name, kernel]));
+  checkPlans(manifest, webgpu, path, (step, at) => checkBindings(step, kernels.get(step.kernel)!, at));
+}
+
+/** That a step has for every binding and uniform of its kernel an argument that can be bound. */
+function checkBindings(step: Step, kernel: WebgpuKernel, path: Path): void {
+  if (step.arguments.length !== kernel.parameters.length) {
+    fail([...path, "arguments"], `one for each of ${kernel.parameters.join(", ")}`, step.arguments.length);
+  }
+  const argumentOf = (parameter: string) => {
+    const index = kernel.parameters.indexOf(parameter);
+    return { argument: step.arguments[index]!, at: [...path, "arguments", index] };
+  };
+  for (const { bindings, uniforms } of kernel.variants) {
+    for (const uniform of uniforms) {
+      if (uniform.kind === "range") continue;
+      const { argument, at } = argumentOf(uniform.parameter);
+      const expected = uniform.kind === "offset" ? "buffer" : uniform.type === "f32" ? "f32" : "i32";
+      if (argument.kind !== expected) fail([...at, "kind"], expected, argument.kind);
+    }
+    for (const { parameter, element } of bindings) {
+      const { argument, at } = argumentOf(parameter);
+      if (argument.kind !== "buffer") fail([...at, "kind"], "buffer", argument.kind);
+      if (argument.bytes === undefined) fail([...at, "bytes"], "how much the kernel reaches", undefined);
+      const hasOffset = uniforms.some((field) => field.kind === "offset" && field.parameter === parameter);
+      const unit = hasOffset ? element : TENSOR_ALIGNMENT;
+      if (divisor(argument.offset) % unit !== 0) {
+        fail([...at, "offset"], `a multiple of ${unit}, whatever the symbols are`, argument.offset);
+      }
+    }
+  }
+}
+
+/** A number that divides the expression whatever its symbols are; 0 if the expression is 0. */
+function divisor(expr: SymbolExpr): number {
+  if (typeof expr === "number") return Math.abs(expr);
+  if (typeof expr === "string") return 1;
+  const [operator, left, right] = expr;
+  if (operator === "ceildiv") return 1;
+  const [a, b] = [divisor(left), divisor(right)];
+  return operator === "mul" ? a * b : greatestCommonDivisor(a, b);
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b);
 }
 
 /** Inputs of a language model's entries; each takes tokens i32[batch, seq] at positions and slots i32[batch]. */

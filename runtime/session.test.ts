@@ -71,8 +71,9 @@ describe("run", () => {
   it("turns a trap into DEVICE_FAILED, now and ever after", async () => {
     const broken = await fakeArtifact();
     // The module knows three entries: the fourth number traps.
-    const { run, ...others } = broken.manifest.entries;
-    broken.manifest.entries = { a: run!, b: run!, c: run!, run: run!, ...others };
+    const { entries, targets } = broken.manifest;
+    broken.manifest.entries = { ...entries, a: entries.run!, b: entries.run!, c: entries.run! };
+    targets.wasm!.plans = { a: [], b: [], c: [], ...targets.wasm!.plans };
     seal(broken);
     const model = await load(memorySource(broken.files), { threads: 1 });
     loaded.push(model);

@@ -10,7 +10,6 @@ const entry: Entry = {
   ],
   outputs: [],
   symbols: { batch: 3, seq: 5 },
-  steps: [],
 };
 
 const fails = (inputs: Record<string, unknown>) => {

@@ -1,6 +1,7 @@
 import { fc, test } from "@fast-check/vitest";
 import { describe, expect } from "vitest";
-import { ALIGNMENT, align, type Lifetime, planArena } from "./memory.ts";
+import { TENSOR_ALIGNMENT } from "../../runtime/manifest.ts";
+import { align, type Lifetime, planArena } from "./memory.ts";
 
 const lifetimes = fc.array(
   fc
@@ -21,7 +22,7 @@ describe("planArena", () => {
     const { offsets, bytes } = planArena(all);
     all.forEach((a, i) => {
       const start = offsets[i]!;
-      expect(start % ALIGNMENT).toBe(0);
+      expect(start % TENSOR_ALIGNMENT).toBe(0);
       expect(start + a.bytes).toBeLessThanOrEqual(bytes);
       for (let j = 0; j < i; j++) {
         const b = all[j]!;

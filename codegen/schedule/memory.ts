@@ -1,8 +1,7 @@
-/** Every buffer starts at a multiple of this many bytes: a cache line, and any vector load's alignment. */
-export const ALIGNMENT = 64;
+import { TENSOR_ALIGNMENT } from "../../runtime/manifest.ts";
 
 export function align(bytes: number): number {
-  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+  return Math.ceil(bytes / TENSOR_ALIGNMENT) * TENSOR_ALIGNMENT;
 }
 
 /** A temporary buffer: its size with every symbol at its maximum, and the steps that touch it. */

@@ -1,6 +1,6 @@
-import type { Argument, Entry } from "../../runtime/manifest.ts";
+import type { Argument, Step } from "../../runtime/manifest.ts";
 import { formatBytes } from "./bytes.ts";
-import type { Plan } from "./plan.ts";
+import type { Plan, PlannedEntry } from "./plan.ts";
 import { formatExpr } from "./symbols.ts";
 
 /** The plan as `bitloom inspect` prints it: memory, kernels, and each entry's steps with the bytes they move. */
@@ -28,7 +28,7 @@ export function formatPlan(plan: Plan): string {
   ].join("\n");
 }
 
-function formatEntry(name: string, entry: Entry, plan: Plan): string[] {
+function formatEntry(name: string, entry: PlannedEntry, plan: Plan): string[] {
   const { traffic, arena } = plan.summaries[name]!;
   const bounds = Object.entries(entry.symbols).map(([symbol, max]) => {
     const min = entry.minimums?.[symbol];
@@ -59,7 +59,7 @@ function moved(what: string, bytes: number): string {
   return bytes === 0 ? "" : `${what} ${formatBytes(bytes)}`;
 }
 
-function formatGuard({ value, lower, upper }: NonNullable<Entry["steps"][number]["guard"]>): string {
+function formatGuard({ value, lower, upper }: NonNullable<Step["guard"]>): string {
   const expr = formatExpr(value);
   return lower === upper ? `if ${expr} = ${lower}` : `if ${lower} <= ${expr} <= ${upper}`;
 }

@@ -1,6 +1,6 @@
 import type { Value } from "../../ir/graph.ts";
 import type { DType } from "../../ir/types.ts";
-import type { Entry } from "../../runtime/manifest.ts";
+import type { Entry, Step } from "../../runtime/manifest.ts";
 import type { KernelFunction } from "../kernel/ir.ts";
 
 /**
@@ -22,7 +22,7 @@ export interface WeightBuffer {
   readonly layout: WeightLayout;
   /** Dtype of the stored elements. */
   readonly dtype: DType;
-  /** Byte offset in the weights region, a multiple of 64. */
+  /** Byte offset in the weights region, a multiple of `TENSOR_ALIGNMENT`. */
   readonly offset: number;
   /** Bytes including the layout's own padding and slack. */
   readonly bytes: number;
@@ -65,6 +65,11 @@ export interface StepTraffic {
   readonly written: number;
 }
 
+/** An entry and what the target does for it. */
+export interface PlannedEntry extends Entry {
+  readonly steps: Step[];
+}
+
 /** An entry as `bitloom inspect` shows it, beside its steps. */
 export interface EntrySummary {
   /** One for each step. */
@@ -79,7 +84,7 @@ export interface EntrySummary {
 
 /** Everything a target needs to render kernels and a driver, and a packer to lay out weights. */
 export interface Plan {
-  readonly entries: Readonly<Record<string, Entry>>;
+  readonly entries: Readonly<Record<string, PlannedEntry>>;
   readonly kernels: readonly PlannedKernel[];
   readonly regions: RegionSizes;
   readonly weights: readonly WeightBuffer[];

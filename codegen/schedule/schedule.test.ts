@@ -53,9 +53,9 @@ test("a plan reads as steps, buffers and kernels", async () => {
   const plan = await schedule({ run: parseGraph(layer) }, options);
   expect(formatPlan(plan)).toMatchInlineSnapshot(`
     "memory
-      weights 3.84 kB in 3 buffers
+      weights 4.1 kB in 3 buffers
       state 0 B
-      temporaries 1.22 kB
+      temporaries 1.79 kB
       inputs and outputs 7.17 kB
       scratch 1.02 kB a thread
     kernels (4)
@@ -65,7 +65,7 @@ test("a plan reads as steps, buffers and kernels", async () => {
       elementwise_relu                    elementwise                      1 steps
     run(batch <= 1, seq <= 8): 4 steps
       moves weights 3.84 kB, read 8 kB, written 4.93 kB
-      3 temporaries of 1.22 kB share 1.22 kB
+      3 temporaries of 1.79 kB share 1.79 kB
       quantize %q        quantize_rms_norm                   seq items  weights 384 B    read 3.07 kB  written 832 B
       ternary_matmul %y  ternary_matmul_gemv_scale_residual  24 items                                                   if seq = 1
       ternary_matmul %y  ternary_matmul_gemm_scale_residual  24 items   weights 3.46 kB  read 3.9 kB   written 3.07 kB  if 2 <= seq <= 8
@@ -73,7 +73,7 @@ test("a plan reads as steps, buffers and kernels", async () => {
     "
   `);
   expect(plan.entries.run!.steps[1]!.arguments.map(formatArgument).join(", ")).toMatchInlineSnapshot(
-    `"weights + 384, arena + 0, arena + 1152, weights + 384, io + 3072, scratch, seq, 96, 96, 96, arena + 1088, weights + 3456, io + 0, arena + 1088, weights + 3456, io + 0"`,
+    `"weights + 512, arena + 0, arena + 1536, weights + 512, io + 3072, scratch, seq, 96, 96, 96, arena + 1280, weights + 3584, io + 0, arena + 1280, weights + 3584, io + 0"`,
   );
   expect(
     plan.weights.map(({ name, layout, offset, bytes }) => [name, layout, offset, bytes]),
@@ -88,13 +88,13 @@ test("a plan reads as steps, buffers and kernels", async () => {
       [
         "{q_proj,k_proj}.weight.codes",
         "ternary-codes",
-        384,
+        512,
         3072,
       ],
       [
         "{q_proj,k_proj}.weight.weight_scale",
         "dense",
-        3456,
+        3584,
         384,
       ],
     ]
@@ -119,7 +119,7 @@ describe("memory", () => {
     );
     const { steps, outputs } = program.plan.entries.run!;
     expect(steps).toHaveLength(1);
-    expect(outputs.map(({ offset }) => offset)).toEqual([0, 64, 64, 64]);
+    expect(outputs.map(({ offset }) => offset)).toEqual([0, 256, 256, 256]);
   });
 
   test("temporaries of a long chain take two places", async () => {
@@ -134,8 +134,8 @@ describe("memory", () => {
       },
       options,
     );
-    expect(plan.regions.arena).toBe(2 * 1216);
-    expect(plan.summaries.run!.arena).toEqual({ buffers: 19, unsharedBytes: 19 * 1216, bytes: 2 * 1216 });
+    expect(plan.regions.arena).toBe(2 * 1280);
+    expect(plan.summaries.run!.arena).toEqual({ buffers: 19, unsharedBytes: 19 * 1280, bytes: 2 * 1280 });
   });
 
   test("too much of it is named and numbered", async () => {
@@ -245,7 +245,7 @@ describe("weights", () => {
     const plan = await schedule({ run: reads("b", "a"), decode: reads("a", "b") }, options);
     expect(plan.weights.map(({ name, offset }) => [name, offset])).toEqual([
       ["a", 0],
-      ["b", 64],
+      ["b", 256],
     ]);
   });
 

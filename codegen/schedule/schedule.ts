@@ -4,7 +4,7 @@
  */
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
-import type { Entry, Step } from "../../runtime/manifest.ts";
+import type { Step } from "../../runtime/manifest.ts";
 import { placeArena } from "./arena.ts";
 import { formatBytes } from "./bytes.ts";
 import { cpuTarget } from "./cpu/target.ts";
@@ -12,7 +12,7 @@ import type { DraftArgument, DraftStep } from "./draft.ts";
 import { type DraftEntry, draftEntry, type Shared, StateRegion } from "./entry.ts";
 import type { TargetCode } from "./lanes.ts";
 import { KernelLibrary, type Templates } from "./library.ts";
-import type { Plan, RegionSizes } from "./plan.ts";
+import type { Plan, PlannedEntry, RegionSizes } from "./plan.ts";
 import type { RuleTable } from "./rules.ts";
 import { sum } from "./symbols.ts";
 import { summarize } from "./traffic.ts";
@@ -96,7 +96,7 @@ function largestOf(sizes: readonly NamedBytes[]): NamedBytes | undefined {
   );
 }
 
-function finish(draft: DraftEntry): Entry {
+function finish(draft: DraftEntry): PlannedEntry {
   const symbols = [...draft.graph.symbols].map(([name, { max }]) => [name, max]);
   return {
     inputs: [...draft.inputs],

@@ -99,7 +99,7 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
   const folder = await ArtifactFolder.create(out);
   try {
     const isLanguageModel = model.kind === "language-model";
-    const { kernels, target, kernelBytes } = await writeWasmTarget(folder, plan);
+    const { target, kernelBytes } = await writeWasmTarget(folder, plan);
     const graphMs = performance.now() - started;
 
     const fill = await weightFiller(weights);
@@ -125,9 +125,8 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
       name: model.name,
       files: [...folder.files],
       weights: packed,
-      regions: { io: plan.regions.io, arena: plan.regions.arena, state: plan.regions.state },
-      entries: { ...plan.entries },
-      kernels,
+      regions: { io: plan.regions.io, state: plan.regions.state },
+      entries: signatures(plan),
       targets: { wasm: target },
       ...(model.kind === "language-model" && { languageModel: describeLanguageModel(model, plan, bounds) }),
     };
@@ -153,7 +152,7 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
           },
         ]),
       ),
-      kernels: { count: kernels.length, bytes: kernelBytes },
+      kernels: { count: target.kernels.length, bytes: kernelBytes },
       parameters: { count, f32Bytes: 4 * count },
       weights: packed.bytes,
       memoryBytes: target.memory.totalBytes,
@@ -184,6 +183,13 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
   if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > WASM_MAX_THREADS) {
     throw invalidOption("maxThreads", `a whole number from 1 to ${WASM_MAX_THREADS}`, maxThreads);
   }
+}
+
+/** What callers see of a plan's entries. */
+export function signatures({ entries }: Pick<Plan, "entries">): Manifest["entries"] {
+  return Object.fromEntries(
+    Object.entries(entries).map(([name, { steps: _, ...signature }]) => [name, signature]),
+  );
 }
 
 function operations(graph: Graph): number {

@@ -3,11 +3,10 @@ import { assemble } from "../../codegen/targets/wasm/assemble.ts";
 import { renderKernelModule } from "../../codegen/targets/wasm/functions.ts";
 import { mapMemory } from "../../codegen/targets/wasm/memory-map.ts";
 import { renderModule } from "../../codegen/targets/wasm/module.ts";
-import type { Manifest, WasmTarget } from "../../runtime/manifest.ts";
+import type { WasmTarget } from "../../runtime/manifest.ts";
 import type { ArtifactFolder } from "./artifact-folder.ts";
 
 export interface WrittenWasmTarget {
-  readonly kernels: Manifest["kernels"];
   readonly target: WasmTarget;
   /** Size of the largest module. */
   readonly kernelBytes: number;
@@ -29,13 +28,14 @@ export async function writeWasmTarget(
     ...new Set(Object.values(plan.entries).flatMap(({ symbols }) => Object.keys(symbols))),
   ];
   const memory = mapMemory(plan.regions, plan.maxThreads, symbolOrder);
+  const plans = Object.fromEntries(Object.entries(plan.entries).map(([name, { steps }]) => [name, steps]));
   let kernelBytes = 0;
   for (const [variant, path] of Object.entries(modules)) {
     const wat = renderModule({
       kernels: plan.kernels.map((kernel) =>
         variant.startsWith("relaxed") ? kernel.relaxed : kernel.baseline,
       ),
-      entries: plan.entries,
+      plans,
       memory,
       symbolOrder,
       shared: variant.endsWith("Shared"),
@@ -44,7 +44,7 @@ export async function writeWasmTarget(
     kernelBytes = Math.max(kernelBytes, binary.length);
     await folder.write(path, binary);
   }
-  const kernels: Manifest["kernels"] = [];
+  const kernels: WasmTarget["kernels"] = [];
   for (const kernel of plan.kernels) {
     await folder.write(sourcePath(kernel), renderKernelModule([kernel.baseline]));
     if (kernel.relaxed !== kernel.baseline) {
@@ -52,7 +52,10 @@ export async function writeWasmTarget(
     }
     kernels.push({ name: kernel.name, source: sourcePath(kernel), template: kernel.template });
   }
-  return { kernels, target: { modules, memory, symbolOrder }, kernelBytes };
+  return {
+    target: { modules, memory, symbolOrder, arena: plan.regions.arena, kernels, plans },
+    kernelBytes,
+  };
 }
 
 function sourcePath({ name }: PlannedKernel, variant = ""): string {

@@ -44,7 +44,7 @@ const everyModule = (change: (name: string) => Change): Change =>
     ),
   );
 
-const decodeStep = ({ entries }: Manifest) => entries.decode!.steps[3]!;
+const decodeStep = ({ targets }: Manifest) => targets.wasm!.plans.decode![3]!;
 
 describe("load refuses an artifact with", () => {
   it.each<[string, Change, ErrorCode, readonly (string | RegExp)[]]>([
@@ -129,10 +129,10 @@ describe("load refuses an artifact with", () => {
     [
       "a negative size",
       manifest((it) => {
-        it.regions.arena = -1;
+        it.regions.state = -1;
       }),
       "INVALID_MANIFEST",
-      ["manifest.json.regions.arena", "-1"],
+      ["manifest.json.regions.state", "-1"],
     ],
     [
       "a file outside of it",
@@ -148,7 +148,7 @@ describe("load refuses an artifact with", () => {
         decodeStep(it).kernel = "nothing";
       }),
       "INVALID_MANIFEST",
-      ["manifest.json.entries.decode.steps[3].kernel", "nothing"],
+      ["manifest.json.targets.wasm.plans.decode[3].kernel", "nothing"],
     ],
     [
       "a step that reads beyond the weights",
@@ -157,7 +157,7 @@ describe("load refuses an artifact with", () => {
         Object.assign(step, { region: "weights", offset: it.weights.bytes + 64 });
       }),
       "INVALID_MANIFEST",
-      ["manifest.json.entries.decode.steps[3].arguments", "inside the weights region"],
+      ["manifest.json.targets.wasm.plans.decode[3].arguments", "inside the weights region"],
     ],
     [
       "regions that overlap",
@@ -195,6 +195,8 @@ describe("load refuses an artifact with", () => {
       "no entry that decodes",
       manifest((it) => {
         delete it.entries.decode;
+        delete it.targets.wasm!.plans.decode;
+        delete it.targets.wasm!.plans.decode;
       }),
       "INVALID_MANIFEST",
       ["manifest.json.entries", "decode"],

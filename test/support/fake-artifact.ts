@@ -1,7 +1,13 @@
 import { createHash } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { CHUNK_BYTES, FORMAT_VERSION, type Manifest, WASM_CONTROL_BYTES } from "../../runtime/manifest.ts";
+import {
+  CHUNK_BYTES,
+  FORMAT_VERSION,
+  type Manifest,
+  TENSOR_ALIGNMENT,
+  WASM_CONTROL_BYTES,
+} from "../../runtime/manifest.ts";
 import type { ArtifactSource } from "../../runtime/source.ts";
 
 /**
@@ -40,7 +46,7 @@ export const sha256Chunks = (bytes: Uint8Array): string[] =>
       .digest("hex"),
   );
 
-const align = (bytes: number) => Math.ceil(bytes / 16) * 16;
+const align = (bytes: number) => Math.ceil(bytes / TENSOR_ALIGNMENT) * TENSOR_ALIGNMENT;
 
 export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<FakeArtifact> {
   const { weightsBytes = 1000, vocabularySize = 32, contextLength = 24, chunkLength = 4 } = options;
@@ -67,7 +73,7 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
   const positions = tensor("positions", "i32", ["batch"], 1);
   const slots = tensor("slots", "i32", ["batch"], 1);
   const logits = tensor("logits", "f32", ["batch", 1, vocabularySize], vocabularySize);
-  const regions = { io: next, arena: 0, state: 4 * contextLength };
+  const regions = { io: next, state: 4 * contextLength };
 
   next = 0;
   const memory = {
@@ -191,7 +197,6 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
   const language = {
     inputs: [tokens, positions, slots],
     outputs: [logits],
-    steps: [],
   };
   const manifest: Manifest = {
     format: "bitloom",
@@ -211,15 +216,6 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
         inputs: [x],
         outputs: [y, checksum, participants],
         symbols: { batch: MAX_BATCH },
-        steps: [
-          {
-            kernel: "double",
-            arguments: [{ kind: "buffer", region: "io", offset: ["mul", "batch", 16] }],
-            range: ["ceildiv", "batch", 4],
-            guard: { value: "batch", lower: 1, upper: 3 },
-            label: "double",
-          },
-        ],
       },
       ...(languageModel
         ? {
@@ -232,7 +228,6 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
           }
         : {}),
     },
-    kernels: [{ name: "double", source: "kernels/double.wat", template: "elementwise" }],
     targets: {
       wasm: {
         modules: {
@@ -243,6 +238,20 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
         },
         memory,
         symbolOrder: ["batch", "seq"],
+        arena: 0,
+        kernels: [{ name: "double", source: "kernels/double.wat", template: "elementwise" }],
+        plans: {
+          run: [
+            {
+              kernel: "double",
+              arguments: [{ kind: "buffer", region: "io", offset: ["mul", "batch", 16] }],
+              range: ["ceildiv", "batch", 4],
+              guard: { value: "batch", lower: 1, upper: 3 },
+              label: "double",
+            },
+          ],
+          ...(languageModel ? { prefill: [], decode: [] } : {}),
+        },
       },
     },
     ...(languageModel

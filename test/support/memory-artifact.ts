@@ -2,6 +2,7 @@ import { schedule } from "../../codegen/schedule/schedule.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Tensors } from "../../ir/interpret.ts";
 import { FORMAT_VERSION, type Manifest } from "../../runtime/manifest.ts";
+import { signatures } from "../../src/compiler/compile.ts";
 import { writeWasmTarget } from "../../src/compiler/wasm-target.ts";
 import { sha256Chunks } from "./fake-artifact.ts";
 import { packWeights } from "./run-wasm.ts";
@@ -20,7 +21,7 @@ export async function memoryArtifact(
     files[path] = new Uint8Array(typeof content === "string" ? new TextEncoder().encode(content) : content);
   };
   const plan = await schedule(graphs, { target: "wasm", maxThreads });
-  const { kernels, target } = await writeWasmTarget({ write }, plan);
+  const { target } = await writeWasmTarget({ write }, plan);
   const bytes = plan.regions.weights;
   const weights = new Uint8Array(bytes);
   for (const piece of packWeights(plan, parameters, 0)) weights.set(piece.bytes, piece.address);
@@ -36,9 +37,8 @@ export async function memoryArtifact(
       sha256: sha256Chunks(content),
     })),
     weights: { bytes, shards: [{ path: "weights", dataOffset: 0, bytes, regionOffset: 0 }] },
-    regions: { io: plan.regions.io, arena: plan.regions.arena, state: plan.regions.state },
-    entries: { ...plan.entries },
-    kernels,
+    regions: { io: plan.regions.io, state: plan.regions.state },
+    entries: signatures(plan),
     targets: { wasm: target },
   };
   await write("manifest.json", JSON.stringify(manifest));

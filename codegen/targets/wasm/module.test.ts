@@ -1,6 +1,6 @@
 import { Worker } from "node:worker_threads";
 import { afterEach, describe, expect, test } from "vitest";
-import type { Entry, WasmTarget } from "../../../runtime/manifest.ts";
+import type { Plans, Step, WasmTarget } from "../../../runtime/manifest.ts";
 import { add, buffer, f32, forRange, kernel, load, local, mul, store } from "../../kernel/build.ts";
 import type { KernelFunction } from "../../kernel/ir.ts";
 import { assemble } from "./assemble.ts";
@@ -68,39 +68,33 @@ const trap = kernel(
 const kernels: readonly KernelFunction[] = [double, reverse, trap];
 const io = (offset: number) => ({ kind: "buffer", region: "io", offset }) as const;
 const arena = (offset: number) => ({ kind: "buffer", region: "arena", offset }) as const;
-const entries: Record<string, Pick<Entry, "steps">> = {
+const plans: Plans = {
   // io[4096..] = reverse(2 * io) + 0.5, sixteen steps in all
-  run: {
-    steps: [
-      { kernel: "double", arguments: [io(0), arena(0)], range: "n", label: "double" },
-      ...Array.from({ length: 15 }, (_, step) => ({
-        kernel: "reverse",
-        arguments: [
-          arena(step % 2 === 0 ? 0 : 8192),
-          step === 14 ? io(4096) : arena(step % 2 === 0 ? 8192 : 0),
-          { kind: "i32", value: "n" } as const,
-          { kind: "f32", value: step === 14 ? 0.5 : 0 } as const,
-        ],
-        range: "n",
-        label: `reverse ${step}`,
-      })),
-    ],
-  },
-  guarded: {
-    steps: [
-      {
-        kernel: "double",
-        arguments: [io(0), io(4096)],
-        range: ["ceildiv", ["add", ["mul", "n", 2], 1], 3],
-        guard: { value: "n", lower: 2, upper: 5 },
-        label: "only for n in 2..5",
-      },
-    ],
-  },
-  scratch: {
-    steps: [{ kernel: "double", arguments: [io(0), { kind: "scratch" }], range: "n", label: "to scratch" }],
-  },
-  failing: { steps: [{ kernel: "trap", arguments: [io(0)], range: "n", label: "trap" }] },
+  run: [
+    { kernel: "double", arguments: [io(0), arena(0)], range: "n", label: "double" },
+    ...Array.from({ length: 15 }, (_, step) => ({
+      kernel: "reverse",
+      arguments: [
+        arena(step % 2 === 0 ? 0 : 8192),
+        step === 14 ? io(4096) : arena(step % 2 === 0 ? 8192 : 0),
+        { kind: "i32", value: "n" } as const,
+        { kind: "f32", value: step === 14 ? 0.5 : 0 } as const,
+      ],
+      range: "n",
+      label: `reverse ${step}`,
+    })),
+  ],
+  guarded: [
+    {
+      kernel: "double",
+      arguments: [io(0), io(4096)],
+      range: ["ceildiv", ["add", ["mul", "n", 2], 1], 3],
+      guard: { value: "n", lower: 2, upper: 5 },
+      label: "only for n in 2..5",
+    },
+  ],
+  scratch: [{ kernel: "double", arguments: [io(0), { kind: "scratch" }], range: "n", label: "to scratch" }],
+  failing: [{ kernel: "trap", arguments: [io(0)], range: "n", label: "trap" }],
 };
 
 interface Driver {
@@ -114,7 +108,7 @@ interface Driver {
 async function instantiate(
   shared: boolean,
 ): Promise<{ driver: Driver; module: WebAssembly.Module; memory: WebAssembly.Memory }> {
-  const wat = renderModule({ kernels, entries, memory, symbolOrder: ["n"], shared });
+  const wat = renderModule({ kernels, plans, memory, symbolOrder: ["n"], shared });
   const module = await WebAssembly.compile(await assemble("test", wat));
   const linear = new WebAssembly.Memory({ initial: 1, maximum: 1, shared });
   const { exports } = await WebAssembly.instantiate(module, { env: { memory: linear } });
@@ -267,8 +261,8 @@ describe("many threads", () => {
 });
 
 describe("what a plan may get wrong", () => {
-  const render = (steps: Entry["steps"]) =>
-    renderModule({ kernels, entries: { run: { steps } }, memory, symbolOrder: ["n"], shared: false });
+  const render = (steps: Step[]) =>
+    renderModule({ kernels, plans: { run: steps }, memory, symbolOrder: ["n"], shared: false });
 
   test("a step and its kernel must agree on the parameters", () => {
     const step = { kernel: "double", arguments: [io(0)], range: "n", label: "mlp.up" };
@@ -279,12 +273,12 @@ describe("what a plan may get wrong", () => {
 
   test("memory beyond 4 GiB and more than 255 threads are refused by name", () => {
     const crowded = { ...memory, maxThreads: 256 };
-    expect(() =>
-      renderModule({ kernels, entries, memory: crowded, symbolOrder: ["n"], shared: true }),
-    ).toThrow(/LIMIT_EXCEEDED[\s\S]*256/);
+    expect(() => renderModule({ kernels, plans, memory: crowded, symbolOrder: ["n"], shared: true })).toThrow(
+      /LIMIT_EXCEEDED[\s\S]*256/,
+    );
     const large = { ...memory, totalBytes: 2 ** 32 + 1 };
-    expect(() =>
-      renderModule({ kernels, entries, memory: large, symbolOrder: ["n"], shared: false }),
-    ).toThrow(/LIMIT_EXCEEDED/);
+    expect(() => renderModule({ kernels, plans, memory: large, symbolOrder: ["n"], shared: false })).toThrow(
+      /LIMIT_EXCEEDED/,
+    );
   });
 });

@@ -6,7 +6,7 @@
  * threads; `setThreads(n)`, `setMayWait(flag)`, `stop()`, `fail()`: see `control.ts`.
  */
 import { BitloomError } from "../../../errors/index.ts";
-import type { Argument, Entry, Step, WasmTarget } from "../../../runtime/manifest.ts";
+import type { Argument, Plans, Step, WasmTarget } from "../../../runtime/manifest.ts";
 import type { KernelFunction, Parameter } from "../../kernel/ir.ts";
 import { MAX_THREADS, renderSingleThreadControl, renderThreadControl } from "./control.ts";
 import { renderFunctions } from "./functions.ts";
@@ -20,7 +20,8 @@ const MAX_PAGES = 65_536;
 export interface WasmModuleSource {
   /** In any order; helpers they carry are emitted once. */
   readonly kernels: readonly KernelFunction[];
-  readonly entries: Readonly<Record<string, Pick<Entry, "steps">>>;
+  /** In the order in which `run` numbers the entries. */
+  readonly plans: Readonly<Plans>;
   readonly memory: WasmTarget["memory"];
   /** Order of the i32 values at `memory.symbols`. */
   readonly symbolOrder: readonly string[];
@@ -33,7 +34,7 @@ export interface WasmModuleSource {
  * @throws LIMIT_EXCEEDED above 4 GiB or 255 threads, INVALID_GRAPH where a step and its kernel disagree
  */
 export function renderModule(source: WasmModuleSource): string {
-  const { kernels, entries, memory, shared } = source;
+  const { kernels, plans, memory, shared } = source;
   const pages = Math.ceil(memory.totalBytes / PAGE_BYTES);
   if (pages > MAX_PAGES) {
     throw new BitloomError("LIMIT_EXCEEDED", "the model needs more memory than WebAssembly can address", {
@@ -48,8 +49,8 @@ export function renderModule(source: WasmModuleSource): string {
       hint: "Plan for fewer threads.",
     });
   }
-  const names = Object.keys(entries);
-  const drivers = names.map((name) => renderEntry(name, entries[name]!.steps, source));
+  const names = Object.keys(plans);
+  const drivers = names.map((name) => renderEntry(name, plans[name]!, source));
   const control = shared ? renderThreadControl(memory.control) : renderSingleThreadControl(memory.control);
   return [
     "(module",

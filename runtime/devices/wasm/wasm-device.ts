@@ -11,7 +11,7 @@ const PAGE_BYTES = 65_536;
 
 /** The exports of every variant of kernels.wasm. */
 interface DriverExports {
-  /** Runs the entry with this number (its place in the manifest's `entries`) as thread 0. */
+  /** Runs the entry with this number (its place in the target's `plans`) as thread 0. */
   run(entry: number): void;
   /** How many threads take part in the next `run`. */
   setThreads(threads: number): void;
@@ -73,7 +73,7 @@ export async function createWasmDevice(manifest: Manifest, options: WasmDeviceOp
       options.warn({ code: "NO_THREADS", message: `Running on one thread: ${error.message}` });
     }
   }
-  return new WasmDevice(manifest, target, driver, memory, workers, features.relaxedSimd, () => death);
+  return new WasmDevice(target, driver, memory, workers, features.relaxedSimd, () => death);
 }
 
 /**
@@ -188,7 +188,6 @@ class WasmDevice implements Device {
   #workers: readonly Thread[];
 
   constructor(
-    manifest: Manifest,
     target: WasmTarget,
     driver: DriverExports,
     memory: WebAssembly.Memory,
@@ -198,7 +197,7 @@ class WasmDevice implements Device {
   ) {
     this.#workerDeath = workerDeath;
     this.#target = target;
-    this.#entries = Object.keys(manifest.entries);
+    this.#entries = Object.keys(target.plans);
     this.#driver = driver;
     this.#workers = workers;
     this.threads = workers.length + 1;

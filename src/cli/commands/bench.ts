@@ -40,7 +40,7 @@ export async function bench(artifact: string, { threads, prefill, decode, repeat
       decodeMs,
       weightBytesPerSecond: (bytesPerToken / decodeMs) * 1000,
       peakMemoryBytes: peakMemory(),
-      stepsPerToken: model.manifest.entries.decode?.steps.length ?? 0,
+      stepsPerToken: model.manifest.targets[model.device.name]?.plans.decode?.length ?? 0,
     };
     process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${render(model.name, prefill, report)}\n`);
   } finally {

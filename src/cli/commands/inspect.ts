@@ -10,7 +10,7 @@ import { renderKernelModule } from "../../../codegen/targets/wasm/functions.ts";
 import { BitloomError } from "../../../errors/index.ts";
 import { partitionParameters } from "../../../ir/passes/partition-parameters.ts";
 import { printGraph } from "../../../ir/text/print.ts";
-import type { Manifest } from "../../../runtime/manifest.ts";
+import type { Manifest, WasmTarget } from "../../../runtime/manifest.ts";
 import { parseManifest } from "../../../runtime/parse-manifest.ts";
 import { type HeadStorage, lowerModel, type Stage, stages } from "../../compiler/lower.ts";
 import { weightStatistics } from "../../compiler/weight-statistics.ts";
@@ -106,8 +106,9 @@ async function inspectArtifact(folder: string, options: InspectOptions): Promise
   const { entry } = options;
   if (entry !== undefined) chooseEntry(manifest.entries, entry);
   if (options.kernel !== undefined) {
-    const kernel = manifest.kernels.find(({ name }) => name === options.kernel);
-    if (kernel === undefined) throw unknownKernel(manifest.kernels, options.kernel);
+    const { kernels } = wasmOf(manifest);
+    const kernel = kernels.find(({ name }) => name === options.kernel);
+    if (kernel === undefined) throw unknownKernel(kernels, options.kernel);
     return readText(join(folder, kernel.source));
   }
   if (options.plan) {
@@ -127,8 +128,16 @@ async function readText(path: string): Promise<string> {
   });
 }
 
-function formatSteps(name: string, { entries }: Manifest): string {
-  const { steps } = entries[name]!;
+/** What an artifact holds for WebAssembly. */
+function wasmOf({ targets }: Manifest): WasmTarget {
+  if (targets.wasm !== undefined) return targets.wasm;
+  throw new BitloomError("INVALID_OPTION", "The artifact was not built for WebAssembly", {
+    received: Object.keys(targets).join(", "),
+  });
+}
+
+function formatSteps(name: string, manifest: Manifest): string {
+  const steps = wasmOf(manifest).plans[name]!;
   const rows = steps.map(({ label, kernel, range, arguments: values }) => [
     label,
     kernel,
@@ -140,7 +149,7 @@ function formatSteps(name: string, { entries }: Manifest): string {
 
 async function summarize(folder: string, manifest: Manifest): Promise<string> {
   const { ternary, zeros, weights, bytes } = await weightStatistics(folder, manifest);
-  const memory = manifest.targets.wasm?.memory;
+  const { wasm } = manifest.targets;
   const signature = (slots: Manifest["entries"][string]["inputs"]) =>
     slots.map(({ name, dtype, dims }) => `${name} ${dtype}[${dims.join(", ")}]`).join(", ");
   const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
@@ -158,9 +167,9 @@ ${formatTable([
 
 entries
 ${formatTable(
-  Object.entries(manifest.entries).map(([name, { inputs, outputs, steps }]) => [
+  Object.entries(manifest.entries).map(([name, { inputs, outputs }]) => [
     name,
-    `${steps.length} steps`,
+    wasm ? `${wasm.plans[name]!.length} steps` : "",
     `${signature(inputs)} → ${signature(outputs)}`,
   ]),
 )}
@@ -169,14 +178,14 @@ memory
 ${formatTable([
   ["weights", formatBytes(bytes)],
   ["state", formatBytes(manifest.regions.state)],
-  ["temporaries", formatBytes(manifest.regions.arena)],
+  ...(wasm ? [["temporaries", formatBytes(wasm.arena)]] : []),
   ["inputs and outputs", formatBytes(manifest.regions.io)],
-  ...(memory ? [["scratch a thread", formatBytes(memory.scratchBytes)]] : []),
-  ...(memory ? [["WebAssembly memory in all", formatBytes(memory.totalBytes)]] : []),
+  ...(wasm ? [["scratch a thread", formatBytes(wasm.memory.scratchBytes)]] : []),
+  ...(wasm ? [["WebAssembly memory in all", formatBytes(wasm.memory.totalBytes)]] : []),
 ])}
 
 kernels
-${formatTable(manifest.kernels.map(({ name, template }) => [name, template]))}
+${formatTable((wasm?.kernels ?? []).map(({ name, template }) => [name, template]))}
 
 files
 ${formatTable(manifest.files.map((file) => [file.path, formatBytes(file.bytes)]))}
