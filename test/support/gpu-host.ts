@@ -23,10 +23,14 @@ type Numbers = Float32Array | Int8Array | Uint8Array | Int16Array | Uint16Array 
 
 export type GpuArguments = { readonly [parameter: string]: number | boolean | Numbers };
 
-/** How many workgroups a kernel for workgroups gets, along one axis or two; how many items one over a range. */
-export type GpuGrid =
+/**
+ * How many workgroups a kernel for workgroups gets, along one axis or two; how many items one over a range.
+ * `offsets` says at which element buffers start that were rendered with an offset; 0 if absent.
+ */
+export type GpuGrid = { readonly offsets?: { readonly [parameter: string]: number } } & (
   | { readonly workgroups: number | readonly [x: number, y: number] }
-  | { readonly range: number };
+  | { readonly range: number }
+);
 
 export interface GpuKernel {
   (kernelArguments: GpuArguments, grid: GpuGrid): Promise<void>;
@@ -206,7 +210,9 @@ function uniformBytes(module: WgslModule, given: GpuArguments, grid: GpuGrid): A
     if (field.kind === "range") {
       if (!("range" in grid)) throw new TypeError(`kernel ${module.entryPoint} runs over a range of items`);
       bytes.setInt32(4 * i, grid.range, true);
-    } else if (field.kind === "scalar") {
+    } else if (field.kind === "offset") {
+      bytes.setInt32(4 * i, grid.offsets?.[field.parameter] ?? 0, true);
+    } else {
       const value = given[field.parameter];
       if (typeof value !== "number" && typeof value !== "boolean") {
         throw new TypeError(`kernel ${module.entryPoint} takes a number as ${field.parameter}`);

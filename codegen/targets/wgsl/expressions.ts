@@ -28,6 +28,8 @@ interface Text {
   readonly operator?: BinaryOperator;
 }
 
+const MAX_F32 = 3.4028234663852886e38;
+
 const symbols: Record<BinaryOperator, string> = {
   add: "+",
   sub: "-",
@@ -240,7 +242,9 @@ export class ExpressionRenderer {
           const bits = Number.isNaN(number) ? 0x7fc00000 : number > 0 ? 0x7f800000 : 0xff800000;
           return primary(this.#scope.module.specialFloat(bits));
         }
-        const text = shortestF32(number);
+        const shortest = shortestF32(number);
+        // The largest floats' shortest decimals lie beyond them, which WGSL refuses.
+        const text = Math.abs(Number(shortest)) > MAX_F32 ? String(number) : shortest;
         return signed(/[.e]/.test(text) ? text : `${text}.0`);
       }
       default:

@@ -94,7 +94,8 @@ export function renderWgsl(kernel: KernelFunction, options: WgslOptions = {}): W
   const used = usedNames(kernel.body);
   const block = new UniformBlock(module);
   const bindings: WgslBinding[] = [];
-  const declarations: string[] = [];
+  const storage: string[] = [];
+  const workgroup: string[] = [];
   const memories = new Map<string, Memory>();
 
   for (const parameter of kernel.parameters) {
@@ -102,7 +103,7 @@ export function renderWgsl(kernel: KernelFunction, options: WgslOptions = {}): W
     const memory = bufferMemory(parameter, module, block, options);
     const isRead = parameter.access === "read" && !(options.readWrite?.has(parameter.name) ?? false);
     const access = isRead ? "read" : "read-write";
-    declarations.push(
+    storage.push(
       `@group(0) @binding(${bindings.length}) var<storage, ${access.replace("-", "_")}> ` +
         `${memory.name}: array<${elementType(memory)}>;`,
     );
@@ -111,7 +112,7 @@ export function renderWgsl(kernel: KernelFunction, options: WgslOptions = {}): W
   }
   for (const { name, element, length } of kernel.shared ?? []) {
     const memory = sharedMemory(module.names.declare(name), element);
-    declarations.push(`var<workgroup> ${memory.name}: array<${elementType(memory)}, ${length}>;`);
+    workgroup.push(`var<workgroup> ${memory.name}: array<${elementType(memory)}, ${length}>;`);
     memories.set(name, memory);
   }
 
@@ -159,8 +160,8 @@ export function renderWgsl(kernel: KernelFunction, options: WgslOptions = {}): W
   );
   const sections = [
     directives.join("\n"),
-    block.declaration(bindings.length),
-    [...declarations, ...specials].join("\n"),
+    block.struct,
+    [...storage, ...block.declaration(storage.length), ...workgroup, ...specials].join("\n"),
     ...snippetTexts(module.snippets),
     ...module.accessors.values(),
     ...helpers.texts,
@@ -212,14 +213,13 @@ class UniformBlock {
     return type === "bool" ? `${read} != 0u` : read;
   }
 
-  declaration(binding: number): string {
-    if (this.fields.length === 0) return "";
-    return [
-      `struct ${this.#type} {`,
-      ...this.#lines,
-      "}",
-      `@group(0) @binding(${binding}) var<uniform> ${this.#variable}: ${this.#type};`,
-    ].join("\n");
+  get struct(): string {
+    return this.fields.length === 0 ? "" : [`struct ${this.#type} {`, ...this.#lines, "}"].join("\n");
+  }
+
+  declaration(binding: number): string[] {
+    if (this.fields.length === 0) return [];
+    return [`@group(0) @binding(${binding}) var<uniform> ${this.#variable}: ${this.#type};`];
   }
 }
 
