@@ -10,7 +10,7 @@ export {
   type Prompt,
   type Timings,
 } from "./generate.ts";
-export { LanguageModel } from "./language-model.ts";
+export { type CallOptions, LanguageModel } from "./language-model.ts";
 export { type LoadOptions, load, loadLanguageModel } from "./load.ts";
 export type { LanguageModel as LanguageModelInfo, Manifest } from "./manifest.ts";
 export { Model } from "./model.ts";
