@@ -207,6 +207,10 @@ export class ExpressionRenderer {
         const operands = [expression.left, expression.right].map((operand) =>
           parenthesized(this.#text(operand), "add"),
         );
+        // WGSL's != may say that NaN equals everything.
+        if (expression.operator === "ne" && expression.left.type === "f32") {
+          return { text: `!(${operands.join(" == ")})`, level: "unary" };
+        }
         return { text: operands.join(` ${comparisons[expression.operator]} `), level: "relational" };
       }
       case "conditional":
