@@ -61,7 +61,7 @@ const LANES = 4;
  * @param keys f32[slots, capacity, kvHeads, dim] as words of four; written only with `fresh`
  * @param values likewise
  * @param slots i32[batch]
- * @param positions i32[batch]
+ * @param positions i32[batch]; a new row outside the capacity is dropped
  * @param out f32[batch, heads, dim] with `whole`; otherwise f32[batch, heads, x of the grid, dim + 2]: the sum of
  *   weighted values, the largest score and the sum of weights, left as it was where a sequence has no such keys
  * @param length rows of the tables
@@ -99,10 +99,11 @@ export function attentionDecode(
   const batch = workgroupIdY() / kvHeads;
   const kvHead = workgroupIdY() % kvHeads;
   // The flow of control depends on these, so they are one value for the workgroup.
-  const common = shared<i32>(2);
+  const common = shared<i32>(3);
   if (local === 0) {
     common[0] = visibleKeys({ cached: true }, positions, capacity, batch, 0);
     common[1] = slots[batch]!;
+    common[2] = positions[batch]!;
   }
   const visible = workgroupUniformLoad(common, 0);
   const slot = workgroupUniformLoad(common, 1);
@@ -114,13 +115,14 @@ export function attentionDecode(
     const zero: f32 = 0;
 
     // q, and the new key and value, to shared memory.
-    const position = visible - 1;
-    const clamped = select(position < length, position, length - 1);
+    const position = workgroupUniformLoad(common, 2);
     const rotated = (from: i32, i: i32): f32 => {
       if (!options.fresh) return q[from + i]!;
       const pair = select(i < half, i, i - half);
-      const c = cos[clamped * half + pair]!;
-      const s = sin[clamped * half + pair]!;
+      const clamped = select(position < length, position, length - 1);
+      const angle = select(clamped < 0, 0, clamped) * half + pair;
+      const c = cos[angle]!;
+      const s = sin[angle]!;
       const low = q[from + pair]!;
       const high = q[from + pair + half]!;
       return select(i < half, low * c - high * s, high * c + low * s);
@@ -139,7 +141,7 @@ export function attentionDecode(
     }
     if (options.fresh) {
       const mine = position - start;
-      if (mine < options.keys) {
+      if (mine >= 0 && mine < options.keys && position < capacity) {
         for (let i = local; i < quads; i += workgroupSize) {
           const key = fourOf((e: i32) => rotated(row + keyOffset + kvHead * dim, e), i);
           const value = fourOf((e: i32) => q[row + valueOffset + kvHead * dim + e]!, i);

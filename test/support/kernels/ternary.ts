@@ -1,5 +1,6 @@
 /** Ternary products and what they must give, whatever the target. */
 import fc from "fast-check";
+import { expect } from "vitest";
 import { groupLengths } from "../pack.ts";
 
 /** A product of activation codes and ternary weights. */
@@ -54,7 +55,9 @@ export const anyTernaryCase = fc
     m: fc.integer({ min: 1, max: 6 }),
     n: fc.integer({ min: 1, max: 11 }),
     k: fc.oneof(fc.integer({ min: 1, max: 300 }), fc.constantFrom(1, 3, 63, 64, 65, 127, 128, 129, 5460)),
-    group: fc.option(fc.integer({ min: 1, max: 200 }), { nil: undefined }),
+    group: fc.option(fc.oneof(fc.integer({ min: 1, max: 200 }), fc.constantFrom(16, 64, 128)), {
+      nil: undefined,
+    }),
     seed: fc.integer(),
   })
   .map(({ m, n, k, group, seed }): TernaryCase => {
@@ -72,3 +75,28 @@ export const anyTernaryCase = fc
     const alpha = Float32Array.from({ length: count }, () => (next(1000) + 1) / 737);
     return { m, n, k, group: size, q, w, alpha };
   });
+
+/**
+ * Fails unless `out` [m, n] has the accumulators: the bits of the exact i32, or with groups an f32 within tier T1 of
+ * the numerics contract, whatever the order of the groups' sum.
+ */
+export function expectTernaryProduct(out: Float32Array, c: TernaryCase): void {
+  const { m, n, k, group, q, w, alpha } = c;
+  const wanted = ternaryProduct(c);
+  if (group === undefined) {
+    expect(new Int32Array(out.slice().buffer)).toEqual(wanted);
+    return;
+  }
+  const lengths = groupLengths(k, group);
+  for (let i = 0; i < m * n; i++) {
+    const [row, column] = [Math.floor(i / n), i % n];
+    let magnitude = 0;
+    lengths.forEach((length, g) => {
+      let sum = 0;
+      for (let j = g * group; j < g * group + length; j++) sum += q[row * k + j]! * w[column * k + j]!;
+      magnitude += Math.abs(sum * alpha![column * lengths.length + g]!);
+    });
+    const allowed = (lengths.length + 3) * 2 ** -24 * magnitude;
+    expect(Math.abs(out[i]! - wanted[i]!), `(${row}, ${column})`).toBeLessThanOrEqual(allowed);
+  }
+}
