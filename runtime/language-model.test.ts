@@ -200,6 +200,7 @@ describe("generate", () => {
     execute.mockImplementation(function (this: never) {
       const end = performance.now() + 3;
       while (performance.now() < end);
+      return Promise.resolve([new Uint8Array(4 * model.info.vocabularySize)]);
     } as never);
     try {
       await model.generate([1], { maxTokens: 10 }).finish();

@@ -163,12 +163,12 @@ async function loadWeights(
     await streamFile(
       source,
       file,
-      (bytes, offset) => {
+      async (bytes, offset) => {
         for (const { dataOffset, bytes: length, regionOffset } of shards) {
           const start = Math.max(offset, dataOffset);
           const end = Math.min(offset + bytes.length, dataOffset + length);
           if (start >= end) continue;
-          device.write(
+          await device.write(
             "weights",
             regionOffset + start - dataOffset,
             bytes.subarray(start - offset, end - offset),

@@ -11,8 +11,8 @@ export interface ReadOptions {
   readonly verify: boolean;
 }
 
-/** Receives a file's bytes in order; `bytes` is valid until the sink returns. */
-export type Sink = (bytes: Uint8Array, offset: number) => void;
+/** Receives a file's bytes in order; `bytes` is valid until the sink is done. */
+export type Sink = (bytes: Uint8Array, offset: number) => void | Promise<void>;
 
 /**
  * Streams one file of the artifact to `sink` in pieces of at most `CHUNK_BYTES`, each verified before the sink
@@ -91,7 +91,7 @@ export async function readFile(
   options: ReadOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
   const whole = new Uint8Array(file.bytes);
-  await streamFile(source, file, (bytes, offset) => whole.set(bytes, offset), options);
+  await streamFile(source, file, (bytes, offset) => void whole.set(bytes, offset), options);
   return whole;
 }
 
@@ -207,7 +207,7 @@ async function handle(
       });
     }
   }
-  sink(chunk, offset);
+  await sink(chunk, offset);
 }
 
 const hex = (bytes: Uint8Array): string =>

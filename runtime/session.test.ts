@@ -68,6 +68,13 @@ describe("run", () => {
     await expect(scoped.run({ x: new Float32Array(4) })).rejects.toMatchObject({ code: "DISPOSED" });
   });
 
+  it("ends with DISPOSED where the model is disposed of meanwhile", async () => {
+    const model = await plain();
+    const running = model.run({ x: new Float32Array(4) });
+    const [outcome] = await Promise.allSettled([running, model.dispose()]);
+    expect(outcome).toMatchObject({ status: "rejected", reason: { code: "DISPOSED" } });
+  });
+
   it("turns a trap into DEVICE_FAILED, now and ever after", async () => {
     const broken = await fakeArtifact();
     // The module knows three entries: the fourth number traps.
@@ -113,7 +120,7 @@ describe("threads", () => {
     const single = await device({ threads: false }, warn);
     expect(single.threads).toBe(1);
     expect(warn).toHaveBeenCalledWith(expect.objectContaining({ code: "NO_THREADS" }));
-    single.run("run", new Map([["batch", 1]]));
+    await single.run("run", new Map([["batch", 1]]), []);
     await single.dispose();
   });
 
@@ -139,7 +146,7 @@ describe("threads", () => {
           message: expect.stringContaining("refused by policy"),
         }),
       );
-      single.run("run", new Map([["batch", 1]]));
+      await single.run("run", new Map([["batch", 1]]), []);
       await single.dispose();
     } finally {
       refuse.mockRestore();

@@ -67,25 +67,35 @@ export class Session {
       });
     }
     const { tensors, symbols } = bindInputs(entry, inputs);
-    for (const { slot, data } of tensors) {
-      this.device.write("io", slot.offset, new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-    }
+    const outputs = entry.outputs.map((slot) => {
+      const dims = boundDims(slot, symbols);
+      const array = arrays[slot.dtype];
+      const bytes = dims.reduce((product, dim) => product * dim, array.BYTES_PER_ELEMENT);
+      return { name: slot.name, array, dims, offset: slot.offset, bytes };
+    });
+    const results = await this.#attempt(async () => {
+      for (const { slot, data } of tensors) {
+        const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+        await this.device.write("io", slot.offset, bytes);
+      }
+      return this.device.run(name, symbols, outputs);
+    });
+    return Object.fromEntries(
+      outputs.map(({ name, array, dims }, i) => [name, { data: new array(results[i]!.buffer), dims }]),
+    );
+  }
+
+  /** That the session has ended meanwhile, or that its device has, comes before what `work` says. */
+  async #attempt<T>(work: () => Promise<T>): Promise<T> {
     try {
-      await this.device.run(name, symbols);
+      const result = await work();
+      this.assertAlive();
+      return result;
     } catch (error) {
+      this.assertAlive();
       if (error instanceof BitloomError && error.code === "DEVICE_FAILED") this.#failed = error;
       throw error;
     }
-    // The device may be gone by now where running it takes turns of the event loop.
-    this.assertAlive();
-    return Object.fromEntries(
-      entry.outputs.map((slot) => {
-        const dims = boundDims(slot, symbols);
-        const array = arrays[slot.dtype];
-        const bytes = dims.reduce((product, dim) => product * dim, array.BYTES_PER_ELEMENT);
-        return [slot.name, { data: new array(this.device.read("io", slot.offset, bytes).buffer), dims }];
-      }),
-    );
   }
 
   dispose(): Promise<void> {

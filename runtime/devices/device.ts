@@ -1,21 +1,43 @@
 import type { Region } from "../manifest.ts";
 
+/** A part of the `io` region. */
+export interface ByteRange {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** What a device has done since it was made; only devices that are told every step count. */
+export interface DeviceCounters {
+  /** Kernels started. */
+  readonly dispatches: number;
+  /** Bytes copied to the device and back from it. */
+  readonly bytesWritten: number;
+  readonly bytesRead: number;
+  /** Buffers allocated on the device. */
+  readonly buffersCreated: number;
+}
+
 /** What runs an artifact's entries: memory for its regions, and one call per entry. */
 export interface Device {
-  readonly name: "wasm";
+  readonly name: "wasm" | "webgpu";
   /** What was chosen, for people: `relaxed SIMD, 4 threads`. */
   readonly description: string;
+  /** Threads of the processor that compute. */
   readonly threads: number;
-  /** Copies bytes into a region. */
-  write(region: Region, offset: number, bytes: Uint8Array): void;
-  /** Copies bytes out of a region. */
-  read(region: Region, offset: number, bytes: number): Uint8Array<ArrayBuffer>;
+  readonly counters?: DeviceCounters | undefined;
+  /** Copies bytes into a region; `bytes` may change as soon as it returns, and the next write waits for it. */
+  write(region: Region, offset: number, bytes: Uint8Array): void | Promise<void>;
   /**
-   * Runs an entry whose inputs lie in `io`.
+   * Runs an entry whose inputs lie in `io`; one at a time.
    * @param symbols a value for each of the entry's symbols
+   * @returns copies of the parts of `io` asked for
    * @throws BitloomError DEVICE_FAILED, after which the device is of no more use
    */
-  run(entry: string, symbols: ReadonlyMap<string, number>): void | Promise<void>;
+  run(
+    entry: string,
+    symbols: ReadonlyMap<string, number>,
+    outputs: readonly ByteRange[],
+  ): Promise<Uint8Array<ArrayBuffer>[]>;
   /** Releases memory and threads; safe to call twice. */
   dispose(): Promise<void>;
 }

@@ -195,8 +195,6 @@ describe("load refuses an artifact with", () => {
       "no entry that decodes",
       manifest((it) => {
         delete it.entries.decode;
-        delete it.targets.wasm!.plans.decode;
-        delete it.targets.wasm!.plans.decode;
       }),
       "INVALID_MANIFEST",
       ["manifest.json.entries", "decode"],

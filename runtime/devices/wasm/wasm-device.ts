@@ -3,7 +3,7 @@ import { abortable } from "../../abort.ts";
 import type { Warning } from "../../events.ts";
 import type { Manifest, Region, WasmTarget } from "../../manifest.ts";
 import { isNode, nodeModule } from "../../node.ts";
-import type { Device } from "../device.ts";
+import type { ByteRange, Device } from "../device.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { startWorkers, type Thread } from "./worker.ts";
 
@@ -213,12 +213,11 @@ class WasmDevice implements Device {
     this.#bytes.set(bytes, this.#target.memory[region] + offset);
   }
 
-  read(region: Region, offset: number, bytes: number): Uint8Array<ArrayBuffer> {
-    const start = this.#target.memory[region] + offset;
-    return new Uint8Array(this.#bytes.subarray(start, start + bytes));
-  }
-
-  run(entry: string, symbols: ReadonlyMap<string, number>): void {
+  async run(
+    entry: string,
+    symbols: ReadonlyMap<string, number>,
+    outputs: readonly ByteRange[],
+  ): Promise<Uint8Array<ArrayBuffer>[]> {
     for (const [index, name] of this.#target.symbolOrder.entries()) {
       this.#symbols[index] = symbols.get(name) ?? 1;
     }
@@ -230,6 +229,10 @@ class WasmDevice implements Device {
         cause,
       });
     }
+    return outputs.map(({ offset, bytes }) => {
+      const start = this.#target.memory.io + offset;
+      return new Uint8Array(this.#bytes.subarray(start, start + bytes));
+    });
   }
 
   async dispose(): Promise<void> {
