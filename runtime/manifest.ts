@@ -1,4 +1,5 @@
-import { z } from "zod/mini";
+// The whole namespace: bundlers keep all of the object `z`, with error messages in fifty languages.
+import * as z from "zod/mini";
 
 /** Bump when an older runtime could misread a newer artifact. */
 export const FORMAT_VERSION = 2;

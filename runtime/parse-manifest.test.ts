@@ -88,6 +88,8 @@ describe("parseManifest", () => {
     ["targets.wasm.memory.weights", (m) => (m.targets.wasm.memory.weights = m.targets.wasm.memory.io)],
     ["targets.wasm.memory.symbols", (m) => (m.targets.wasm.memory.symbols = 2)],
     ["targets.wasm.symbolOrder", (m) => (m.targets.wasm.symbolOrder = ["seq"])],
+    ["languageModel.contextLength", (m) => (m.languageModel.contextLength = 1000)],
+    ["languageModel.contextLength", (m) => (m.languageModel.slots = 2)],
     ["languageModel.chunkLength", (m) => (m.languageModel.chunkLength = 1000)],
     ["languageModel", (m) => (m.languageModel.bosToken = 32)],
     ["entries", (m) => delete m.entries.decode],

@@ -50,7 +50,7 @@ export function parseManifest(text: string): Manifest {
     value = JSON.parse(text);
   } catch (cause) {
     throw new BitloomError("INVALID_MANIFEST", "manifest.json is not JSON", {
-      received: show(text.slice(0, 60)),
+      received: show(String(text).slice(0, 60)),
       cause,
     });
   }
@@ -377,16 +377,26 @@ function greatestCommonDivisor(a: number, b: number): number {
 /** Inputs of a language model's entries; each takes tokens i32[batch, seq] at positions and slots i32[batch]. */
 const LANGUAGE_INPUTS = ["tokens", "positions", "slots"] as const;
 
-function checkLanguageModel({ languageModel, entries }: Manifest): void {
+function checkLanguageModel({ languageModel, entries, regions }: Manifest): void {
   if (languageModel === undefined) return;
-  const { vocabularySize, contextLength, chunkLength, bosToken, stopTokens } = languageModel;
+  const { vocabularySize, contextLength, chunkLength, slots, bosToken, stopTokens } = languageModel;
   if (chunkLength > contextLength) {
     fail(["languageModel", "chunkLength"], `at most the context of ${contextLength}`, chunkLength);
+  }
+  // A cache holds at least one f32 for each position of each slot; how many, the manifest does not say.
+  if (regions.state > 0 && 4 * contextLength * slots > regions.state) {
+    const positions = Math.floor(regions.state / 4 / slots);
+    fail(["languageModel", "contextLength"], `at most ${positions}, for which there is state`, contextLength);
   }
   for (const token of bosToken === null ? stopTokens : [bosToken, ...stopTokens]) {
     if (!(token >= 0 && token < vocabularySize)) {
       fail(["languageModel"], `token ids below ${vocabularySize}`, token);
     }
+  }
+  const run = Object.hasOwn(entries, "run") ? entries.run : undefined;
+  const rows = run?.symbols.slots;
+  if (rows !== undefined && slots > rows) {
+    fail(["languageModel", "slots"], `at most ${rows}, as the entry run has`, slots);
   }
   for (const name of ["prefill", "decode"]) {
     const entry = Object.hasOwn(entries, name) ? entries[name] : undefined;

@@ -295,7 +295,11 @@ describe("refuses with one coded message, an exit status of 1, a clean stdout an
     ["an unknown head", ["build", checkpoint, "--head", "int3", ...out], /int3.*f32, bf16, f16, int8/],
     ["an unknown target", ["build", checkpoint, "--target", "tpu", ...out], /tpu.*wasm/],
     ["half a thread", ["build", checkpoint, "--max-threads", "0.5", ...out], /'0\.5'.*whole number/],
-    ["too many threads", ["build", checkpoint, "--max-threads", "256", ...out], /maxThreads[\s\S]*1 to 255/],
+    [
+      "too many threads",
+      ["build", checkpoint, "--max-threads", "256", ...out],
+      /--max-threads[\s\S]*1 to 255/,
+    ],
     [
       "a folder with other files",
       ["build", "mlp.ts", "--random", "--out", "."],
@@ -360,7 +364,7 @@ describe("refuses with one coded message, an exit status of 1, a clean stdout an
   ])("%s", async (_, args, message) => {
     const { status, stdout, stderr } = await bitloomRun(...args);
     expect(stderr).toMatch(message);
-    expect(stderr).toMatch(/^(?:compiling the graph\n|loading\n)?error: /);
+    expect(stderr).toMatch(/^(?:warning: .*\n)?(?:compiling the graph\n|loading\n)?error: /);
     expect(stderr).not.toMatch(/internal error|\n {4}at /);
     expect(stderr).not.toMatch(control);
     expect(status).toBe(1);

@@ -21,6 +21,12 @@ import { Lexer, type Token } from "./lex.ts";
  * a node (SHAPE_MISMATCH, …) at the node's line. `file` names the text in errors and in the nodes' locations.
  */
 export function parseGraph(text: string, file = "text"): Graph {
+  if (typeof text !== "string") {
+    throw new BitloomError("TEXT_SYNTAX", "A graph is read from text", {
+      expected: "a string that begins with `graph`",
+      received: String(text),
+    });
+  }
   return new GraphParser(new Lexer(text, file)).graph();
 }
 

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { createJiti } from "jiti";
 import { packageRoot } from "../../codegen/kernel/template-path.ts";
-import { BitloomError } from "../../errors/index.ts";
+import { userError } from "../dsl/located.ts";
 
 /**
  * Imports a user's TypeScript or JavaScript module. Its `bitloom` is this very package, installed beside it
@@ -17,10 +17,6 @@ export async function importModule(path: string): Promise<Record<string, unknown
   try {
     return await createJiti(import.meta.url, { alias, sourceMaps: true, fsCache: false }).import(path);
   } catch (cause) {
-    if (cause instanceof BitloomError) throw cause;
-    throw new BitloomError("INVALID_MODEL", `${path} cannot be imported`, {
-      received: cause instanceof Error ? cause.message : String(cause),
-      cause,
-    });
+    throw userError(`${path} cannot be imported`, cause);
   }
 }

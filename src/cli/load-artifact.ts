@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
 import { LanguageModel, type LoadOptions, load, type Model } from "../../runtime/index.ts";
 import { Progress } from "./progress.ts";
+import { warn } from "./warn.ts";
 
 /** Loads an artifact folder with progress on stderr. */
 export async function loadArtifact(
@@ -24,7 +25,7 @@ export async function loadArtifact(
       },
       onWarning: ({ message }) => {
         progress.clear();
-        process.stderr.write(`warning: ${message}\n`);
+        warn(message);
       },
     });
   } finally {

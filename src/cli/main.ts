@@ -2,6 +2,7 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { BitloomError } from "../../errors/index.ts";
 import { version } from "../version.ts";
+import { inFlags } from "./flags.ts";
 
 /** A whole number of at least `minimum`, or a message for the person who typed something else. */
 function integer(minimum: number) {
@@ -103,8 +104,16 @@ program
   .description("measure an artifact on this machine")
   .argument("<artifact>", "an artifact folder")
   .option("--threads <count>", "threads; default: as many cores as the model is worth", integer(1))
-  .option("--prefill <tokens>", "length of the prompt", integer(1), 64)
-  .option("--decode <tokens>", "tokens to generate", integer(1), 32)
+  .option(
+    "--prefill <tokens>",
+    "length of the prompt; default: 64, or what the context has room for",
+    integer(1),
+  )
+  .option(
+    "--decode <tokens>",
+    "tokens to generate; default: 32, or what the context has room for",
+    integer(1),
+  )
   .option("--repeat <count>", "repetitions; the median is reported", integer(1), 3)
   .option("--json", "print one JSON object instead of a table")
   .action(async (artifact, options) => (await import("./commands/bench.ts")).bench(artifact, options));
@@ -130,7 +139,8 @@ try {
 
 /** What a person can act on; a stack trace only for what is a bug. */
 function fail(error: unknown): void {
-  process.stderr.write(`${error instanceof BitloomError ? `error: ${error.message}` : describeBug(error)}\n`);
+  const text = error instanceof BitloomError ? `error: ${inFlags(error).message}` : describeBug(error);
+  process.stderr.write(`${text}\n`);
   process.exitCode = 1;
 }
 

@@ -10,12 +10,15 @@ import type { ParameterSource } from "../checkpoint/source.ts";
 import { checkpointModel } from "../compiler/checkpoint.ts";
 import { type AnyModel, isModel } from "../dsl/model.ts";
 import { importModule } from "./import-module.ts";
+import { warn } from "./warn.ts";
 
 export interface SubjectOptions {
   readonly weights?: string;
   /** `true` for the given model, a name for a published one. */
   readonly random?: true | string;
   readonly seed?: number;
+  /** Whether random weights do where none are given: what is shown depends on how weights are stored alone. */
+  readonly orRandom?: boolean;
 }
 
 /** A model with its weights: what build and inspect work on. */
@@ -68,18 +71,34 @@ export async function openSubject(path: string | undefined, options: SubjectOpti
     return fromCheckpoint(await openCheckpoint(path));
   }
   const model = await importModel(path);
-  if (random !== undefined) {
-    return { model, weights: randomSource(model.parameters().map(randomParameter), seed), files: {} };
-  }
-  if (options.weights !== undefined) {
-    return { model, weights: await safetensorsSource(options.weights), files: {} };
-  }
+  const withRandom = (): Subject => ({
+    model,
+    weights: randomSource(model.parameters().map(randomParameter), seed),
+    files: {},
+  });
+  if (random !== undefined) return withRandom();
   const beside = join(resolve(path), "..", "model.safetensors");
-  if (existsSync(beside)) return { model, weights: await safetensorsSource(beside), files: {} };
+  const given = options.weights ?? (existsSync(beside) ? beside : undefined);
+  if (given !== undefined) {
+    const weights = await safetensorsSource(given);
+    warnOfUnused(model, weights, given);
+    return { model, weights, files: {} };
+  }
+  if (model.parameters().length === 0 || options.orRandom) return withRandom();
   throw new BitloomError("MISSING_FILE", `${path} describes a model, but where are its weights?`, {
     expected: "--weights <file or folder>, --random, or a model.safetensors beside the model",
     hint: "Use --random to try a model before it is trained.",
   });
+}
+
+/** Tensors that no layer reads are often a layer that was forgotten, or named otherwise. */
+function warnOfUnused(model: AnyModel, weights: ParameterSource, path: string): void {
+  const used = new Set(model.parameters().map((parameter) => parameter.path));
+  const unused = [...weights.paths()].filter((name) => !used.has(name));
+  if (unused.length === 0) return;
+  const shown = unused.slice(0, 5).join(", ");
+  const rest = unused.length > 5 ? ` and ${unused.length - 5} more` : "";
+  warn(`${path} holds ${unused.length} tensors that ${model.name} does not use: ${shown}${rest}`);
 }
 
 async function fromCheckpoint(checkpoint: Checkpoint): Promise<Subject> {

@@ -5,11 +5,11 @@ import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { partitionParameters } from "../../ir/passes/partition-parameters.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
-import { FORMAT_VERSION, type Manifest, WASM_MAX_THREADS } from "../../runtime/manifest.ts";
+import { artifactPath, FORMAT_VERSION, type Manifest, WASM_MAX_THREADS } from "../../runtime/manifest.ts";
 import { checkManifest } from "../../runtime/parse-manifest.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
 import { type AnyModel, isModel } from "../dsl/model.ts";
-import { describe, invalidOption, knownOptions } from "../dsl/options.ts";
+import { describe, invalidOption, knownOptions, requirePath } from "../dsl/options.ts";
 import { version } from "../version.ts";
 import { ArtifactFolder } from "./artifact-folder.ts";
 import { formatManifest } from "./format-manifest.ts";
@@ -173,9 +173,10 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
     });
   }
   knownOptions("compile", options, optionNames);
-  knownOptions("compile: bounds", options.bounds ?? {}, boundNames);
-  const { out, weights, head, maxThreads = DEFAULT_MAX_THREADS } = options;
-  if (typeof out !== "string" || out === "") throw invalidOption("out", "a folder's path", out);
+  const { out, weights, head, maxThreads = DEFAULT_MAX_THREADS, bounds = {}, files = {} } = options;
+  knownOptions("compile: bounds", bounds, boundNames);
+  requirePath("out", out);
+  checkFiles(files);
   if (typeof weights?.info !== "function") throw invalidOption("weights", "a parameter source", weights);
   if (head !== undefined && !headStorages.includes(head)) {
     throw invalidOption("head", headStorages.join(", "), head);
@@ -190,6 +191,27 @@ export function signatures({ entries }: Pick<Plan, "entries">): Manifest["entrie
   return Object.fromEntries(
     Object.entries(entries).map(([name, { steps: _, ...signature }]) => [name, signature]),
   );
+}
+
+/** Names that the compiler gives to files of its own. */
+const ownNames = /^(?:manifest\.json|index\.js|index\.d\.ts|package\.json|kernels[./].*|weights[.-].*)$/;
+
+function checkFiles(files: Readonly<Record<string, string | Uint8Array>>): void {
+  if (typeof files !== "object" || files === null || Array.isArray(files)) {
+    throw invalidOption("files", "an object of contents by name", files);
+  }
+  for (const [name, content] of Object.entries(files)) {
+    if (!artifactPath.safeParse(name).success || ownNames.test(name)) {
+      throw invalidOption(
+        "files",
+        "names of letters, digits, . - _ and / that the artifact has not itself",
+        name,
+      );
+    }
+    if (typeof content !== "string" && !(content instanceof Uint8Array)) {
+      throw invalidOption(`files: ${name}`, "a text or a Uint8Array", content);
+    }
+  }
 }
 
 function operations(graph: Graph): number {

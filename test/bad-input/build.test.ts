@@ -249,7 +249,7 @@ describe("compile refuses", () => {
     [
       "a file that is the artifact's own",
       { files: { "kernels.wasm": "" } },
-      "WRITE_FAILED",
+      "INVALID_OPTION",
       ["kernels.wasm"],
     ],
   ])("%s", async (_, options, code, names) => {

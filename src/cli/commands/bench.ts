@@ -6,17 +6,18 @@ import { loadLanguageArtifact } from "../load-artifact.ts";
 
 export interface BenchOptions {
   readonly threads?: number;
-  readonly prefill: number;
-  readonly decode: number;
+  readonly prefill?: number;
+  readonly decode?: number;
   readonly repeat: number;
   readonly json?: boolean;
 }
 
 /** Measures loading, prefill and decoding of an artifact; medians over the repetitions. */
-export async function bench(artifact: string, { threads, prefill, decode, repeat, json }: BenchOptions) {
+export async function bench(artifact: string, { threads, repeat, json, ...lengths }: BenchOptions) {
   const model = await loadLanguageArtifact(artifact, { threads });
   try {
     const { contextLength } = model.info;
+    const { prefill, decode } = shrinkToContext(lengths, contextLength);
     if (prefill + decode > contextLength) {
       throw new BitloomError("CONTEXT_OVERFLOW", "The benchmark does not fit the context", {
         expected: `--prefill and --decode within ${contextLength} tokens together`,
@@ -46,6 +47,16 @@ export async function bench(artifact: string, { threads, prefill, decode, repeat
   } finally {
     await model.dispose();
   }
+}
+
+/** What was not asked for shrinks to what a short context leaves, the prompt first. */
+function shrinkToContext(
+  { prefill, decode }: Pick<BenchOptions, "prefill" | "decode">,
+  contextLength: number,
+): { readonly prefill: number; readonly decode: number } {
+  const room = (taken: number) => Math.max(1, contextLength - taken);
+  const decoded = decode ?? Math.min(32, room(prefill ?? Math.ceil(contextLength / 2)));
+  return { prefill: prefill ?? Math.min(64, room(decoded)), decode: decoded };
 }
 
 function render(name: string, prefill: number, report: Record<string, number | string>): string {

@@ -7,7 +7,8 @@ import { compareLogits } from "../compare-logits.ts";
 import { formatDuration, formatTable, peakMemory } from "../format.ts";
 import { interruptible } from "../interrupt.ts";
 import { Progress } from "../progress.ts";
-import { openSubject, type SubjectOptions } from "../subject.ts";
+import { openSubject, type Subject, type SubjectOptions } from "../subject.ts";
+import { warn } from "../warn.ts";
 
 export interface BuildOptions extends SubjectOptions {
   readonly out: string;
@@ -31,45 +32,67 @@ async function buildUntil(
   path: string | undefined,
   options: BuildOptions,
 ): Promise<void> {
-  const progress = new Progress();
-  const compileTo = async (out: string, head: HeadStorage | undefined): Promise<CompileReport> => {
-    const { model, weights, files } = await openSubject(path, options);
-    const { context, chunk, batch, maxThreads, verify } = options;
-    try {
-      return await compile(model, {
-        out,
-        weights,
-        files,
-        bounds: { context, chunk, batch },
-        ...(head && { head }),
-        ...(maxThreads && { maxThreads }),
-        ...(verify && { verify }),
-        signal,
-        onProgress: ({ stage, loaded, total }) => progress.update(stage, loaded, total),
-      });
-    } finally {
-      await weights.close();
-      progress.clear();
-    }
-  };
-  const report = await compileTo(options.out, options.head);
-  process.stdout.write(`${describe(report)}\n`);
-  if (options.head === undefined || !options.compare || !report.isLanguageModel) return;
+  const subject = await openSubject(path, options);
+  const { model } = subject;
+  const { context, head } = options;
+  if (model.kind === "language-model" && context !== undefined && context > model.contextLength) {
+    warn(
+      `--context ${context} is beyond the ${model.contextLength} positions of ${model.name}; ` +
+        "what it says after them may be nonsense",
+    );
+  }
+  try {
+    const report = await compileTo(options.out, head, subject, signal, options);
+    process.stdout.write(`${describe(report)}\n`);
+    if (head === undefined || !options.compare) return;
+    process.stdout.write(
+      report.isLanguageModel
+        ? `logits with --head ${head}: ${await describeChange(subject, signal, options)}\n`
+        : `outputs with --head ${head} are not compared: ${model.name} is no language model\n`,
+    );
+  } finally {
+    await subject.weights.close();
+  }
+}
 
-  // The same weights with the head as the checkpoint has it, for as long as the comparison takes.
-  const parent = dirname(resolve(options.out));
-  const folder = await mkdtemp(join(parent, `.${basename(options.out)}.compare-`));
+async function compileTo(
+  out: string,
+  head: HeadStorage | undefined,
+  { model, weights, files }: Subject,
+  signal: AbortSignal,
+  { context, chunk, batch, maxThreads, verify }: BuildOptions,
+): Promise<CompileReport> {
+  const progress = new Progress();
+  try {
+    return await compile(model, {
+      out,
+      weights,
+      files,
+      bounds: { context, chunk, batch },
+      ...(head && { head }),
+      ...(maxThreads && { maxThreads }),
+      ...(verify && { verify }),
+      signal,
+      onProgress: ({ stage, loaded, total }) => progress.update(stage, loaded, total),
+    });
+  } finally {
+    progress.clear();
+  }
+}
+
+/** How far the logits are from those with the head as the weights have it, which is built for as long as it takes. */
+async function describeChange(subject: Subject, signal: AbortSignal, options: BuildOptions): Promise<string> {
+  const { out } = options;
+  const folder = await mkdtemp(join(dirname(resolve(out)), `.${basename(out)}.compare-`));
+  const reference = join(folder, "reference");
+  const progress = new Progress();
   try {
     progress.update("building the unchanged head to compare with");
-    await compileTo(join(folder, "reference"), undefined);
-    const { relativeL2, sameTop, positions } = await compareLogits(
-      options.out,
-      join(folder, "reference"),
-      signal,
-    );
-    process.stdout.write(
-      `logits with --head ${options.head}: relative L2 ${relativeL2.toExponential(1)}, ` +
-        `same most likely token at ${sameTop} of ${positions} positions\n`,
+    await compileTo(reference, undefined, subject, signal, options);
+    const { relativeL2, sameTop, positions } = await compareLogits(out, reference, signal);
+    return (
+      `relative L2 ${relativeL2.toExponential(1)}, ` +
+      `same most likely token at ${sameTop} of ${positions} positions`
     );
   } finally {
     progress.clear();
@@ -91,7 +114,9 @@ ${formatTable([
   ["parameters", parameters.count.toLocaleString("en-US")],
   [
     "weights",
-    `${formatBytes(weights)}, ${(parameters.f32Bytes / weights).toFixed(1)} times smaller than f32`,
+    parameters.count === 0
+      ? formatBytes(weights)
+      : `${formatBytes(weights)}, ${(parameters.f32Bytes / weights).toFixed(1)} times smaller than f32`,
   ],
   ["memory to run", formatBytes(memoryBytes)],
   ["kernels", `${kernels.count}, ${formatBytes(kernels.bytes)} of WebAssembly`],

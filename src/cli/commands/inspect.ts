@@ -38,7 +38,7 @@ export async function inspect(path: string | undefined, options: InspectOptions)
 
 async function inspectModel(path: string | undefined, options: InspectOptions): Promise<string> {
   const { after, entry, head, verify, context, chunk, batch } = options;
-  const { model, weights } = await openSubject(path, options);
+  const { model, weights } = await openSubject(path, { ...options, orRandom: true });
   try {
     const lower = (stage?: Stage) =>
       lowerModel(model, weights, {
@@ -162,7 +162,12 @@ ${formatTable([
     "ternary",
     `${ternary.toLocaleString("en-US")}, ${ternary === 0 ? "none" : percent(zeros / ternary)} of them zero`,
   ],
-  ["bytes", `${formatBytes(bytes)}, ${((4 * weights) / bytes).toFixed(1)} times smaller than f32`],
+  [
+    "bytes",
+    weights === 0
+      ? formatBytes(bytes)
+      : `${formatBytes(bytes)}, ${((4 * weights) / bytes).toFixed(1)} times smaller than f32`,
+  ],
 ])}
 
 entries

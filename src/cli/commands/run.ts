@@ -30,7 +30,8 @@ export async function run(artifact: string, options: RunOptions): Promise<void> 
     const model = await loadLanguageArtifact(artifact, { device, threads, signal });
     try {
       const answer = model.generate(input, { ...generation, signal });
-      await (json ? printJson(answer, logits ?? false) : stream(answer));
+      if (json) await printJson(answer, logits ?? false);
+      else await stream(answer, model.tokenizer === undefined);
     } finally {
       await model.dispose();
     }
@@ -44,11 +45,12 @@ async function printJson(answer: Generation, withLogits: boolean): Promise<void>
   process.stdout.write(`${JSON.stringify(full)}\n`);
 }
 
-async function stream(answer: Generation): Promise<void> {
+/** Writes the text as it comes; without a tokenizer there is none, and the ids go out as `--tokens` takes them. */
+async function stream(answer: Generation, asTokens: boolean): Promise<void> {
   let line = "";
   try {
-    for await (const { text } of answer) {
-      process.stdout.write(text);
+    for await (const { token, text } of answer) {
+      process.stdout.write(asTokens ? `${line === "" ? "" : ","}${token}` : text);
       line = "\n";
     }
   } finally {
