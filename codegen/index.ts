@@ -18,6 +18,7 @@ export type {
   NumericType,
   Parameter,
   ScalarParameter,
+  SharedArray,
   Stmt,
   StorageType,
   ValueType,
@@ -28,3 +29,11 @@ export { CONTROL_BYTES, MAX_THREADS } from "./targets/wasm/control.ts";
 export { renderFunctions, renderKernelModule } from "./targets/wasm/functions.ts";
 export { renderModule, type WasmModuleSource } from "./targets/wasm/module.ts";
 export { renderFunction } from "./targets/wasm/render.ts";
+export {
+  renderWgsl,
+  type WgslBinding,
+  type WgslLimits,
+  type WgslModule,
+  type WgslOptions,
+  type WgslUniform,
+} from "./targets/wgsl/render.ts";

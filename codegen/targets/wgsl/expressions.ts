@@ -239,7 +239,7 @@ export class ExpressionRenderer {
       case "i32":
         return signed(String(Number(value) | 0));
       case "u32":
-        return primary(`${Number(value) >>> 0}u`);
+        return primary(wordText(Number(value) >>> 0));
       case "f32": {
         const number = Math.fround(Number(value));
         if (!Number.isFinite(number)) {
@@ -350,6 +350,11 @@ export class ExpressionRenderer {
 
 const primary = (text: string): Text => ({ text, level: "primary" });
 const signed = (text: string): Text => ({ text, level: text.startsWith("-") ? "unary" : "primary" });
+
+/** Large words are mostly masks and patterns, which people read in hexadecimal. */
+function wordText(word: number): string {
+  return word <= 0xffff ? `${word}u` : `0x${word.toString(16).padStart(8, "0")}u`;
+}
 
 /** The text, in parentheses if it binds less tightly than the place asks. */
 function parenthesized({ text, level: own }: Text, least: Level): string {

@@ -256,7 +256,7 @@ describe("elementwise", () => {
 
       // e^x within 2 ulp.
       fn math_exp(x: f32) -> f32 {
-        if ((bitcast<u32>(x) & 2147483647u) > 2139095040u) {
+        if ((bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u) {
           return x;
         }
         let clamped = maximum(minimum(x, 89.0), -104.0);
