@@ -24,23 +24,33 @@ export interface Storage {
 
 export type Place = View<Storage>;
 
+export interface BufferArgument {
+  readonly kind: "buffer";
+  readonly storage: Storage;
+  readonly offset: SymbolExpr;
+  /** How much of it the step touches. */
+  readonly bytes: SymbolExpr;
+  /** How far from there the kernel may reach, in bytes; to the storage's end if absent. */
+  readonly extent?: SymbolExpr;
+}
+
 export type DraftArgument =
-  | {
-      readonly kind: "buffer";
-      readonly storage: Storage;
-      readonly offset: SymbolExpr;
-      /** How much of it the step touches. */
-      readonly bytes: SymbolExpr;
-    }
+  | BufferArgument
   | { readonly kind: "i32"; readonly value: SymbolExpr }
   | { readonly kind: "f32"; readonly value: number }
   | { readonly kind: "scratch" };
+
+/** Workgroups along x and y. */
+export type Grid = readonly [x: SymbolExpr, y: SymbolExpr];
 
 /** A step before its buffers have addresses. */
 export interface DraftStep {
   readonly kernel: string;
   readonly arguments: readonly DraftArgument[];
+  /** Items of a kernel over a range; workgroups along x of a kernel for workgroups. */
   readonly range: SymbolExpr;
+  /** Workgroups along y. */
+  readonly rangeY?: SymbolExpr;
   readonly guard?: { readonly value: SymbolExpr; readonly lower: number; readonly upper: number };
   readonly label: string;
 }
@@ -82,7 +92,7 @@ export function storageType(dtype: DType): StorageType {
 }
 
 /** A kernel argument that points at a place's first element. */
-export function bufferArgument(place: Place): DraftArgument {
+export function bufferArgument(place: Place): BufferArgument {
   // Axes with stride 0 repeat the same elements.
   const distinct = place.dims.filter((_, axis) => place.strides[axis] !== 0);
   return {

@@ -21,7 +21,7 @@ async function sameBits(text: string): Promise<string[]> {
       }
     }
   }
-  return program.plan.kernels.map((kernel) => kernel.name);
+  return program.kernels.map((kernel) => kernel.name);
 }
 
 describe("elementwise kernels", () => {

@@ -13,7 +13,15 @@ import { isBuildTime } from "../../ir/passes/partition-parameters.ts";
 import type { Dim, DType } from "../../ir/types.ts";
 import { formatDims, formatType } from "../../ir/types.ts";
 import type { SymbolExpr, TensorSlot } from "../../runtime/manifest.ts";
-import { type DraftStep, elementBytes, type GeneratedCall, type Place, type Storage } from "./draft.ts";
+import {
+  type DraftStep,
+  elementBytes,
+  type GeneratedCall,
+  type Grid,
+  type Place,
+  type Storage,
+} from "./draft.ts";
+import type { IoRegion } from "./io.ts";
 import type { TargetCode } from "./lanes.ts";
 import { type KernelLibrary, orderArguments, type TemplateCall } from "./library.ts";
 import { align } from "./memory.ts";
@@ -32,6 +40,7 @@ export interface Shared {
   readonly library: KernelLibrary;
   readonly weights: WeightRegion;
   readonly states: StateRegion;
+  readonly io: IoRegion;
 }
 
 /** State by name, in one region that every entry sees at the same addresses. */
@@ -80,17 +89,17 @@ export interface DraftEntry {
   readonly steps: readonly DraftStep[];
   /** Smallest value of the symbols that may not be 1. */
   readonly minimums: ReadonlyMap<string, number>;
-  readonly ioBytes: number;
   readonly scratchBytes: number;
 }
 
 /** Schedules one graph: every live run-time node in order, then outputs and next states to their places. */
-export function draftEntry(graph: Graph, shared: Shared): DraftEntry {
-  return new EntryScheduler(graph, shared).run();
+export function draftEntry(name: string, graph: Graph, shared: Shared): DraftEntry {
+  return new EntryScheduler(name, graph, shared).run();
 }
 
 class EntryScheduler implements RuleContext {
   readonly code: TargetCode;
+  readonly #name: string;
   readonly #graph: Graph;
   readonly #shared: Shared;
   readonly #places = new Map<Value, Place>();
@@ -100,12 +109,14 @@ class EntryScheduler implements RuleContext {
   readonly #uses = new Map<Value, number>();
   readonly #steps: DraftStep[] = [];
   readonly #minimums = new Map<string, number>();
+  /** What lies in the io region, by offset. */
+  readonly #ioStorages = new Map<number, Storage>();
   #label = "";
   #location: SourceLocation | undefined;
-  #ioBytes = 0;
   #scratchBytes = 0;
 
-  constructor(graph: Graph, shared: Shared) {
+  constructor(name: string, graph: Graph, shared: Shared) {
+    this.#name = name;
     this.#graph = graph;
     this.#shared = shared;
     this.code = shared.code;
@@ -130,7 +141,6 @@ class EntryScheduler implements RuleContext {
       outputs,
       steps: this.#steps,
       minimums: this.#minimums,
-      ioBytes: this.#ioBytes,
       scratchBytes: this.#scratchBytes,
     };
   }
@@ -164,19 +174,18 @@ class EntryScheduler implements RuleContext {
     return this.upperBound(elementCount(this.dims(value))) * elementBytes(value.type.dtype);
   }
 
-  #ioStorage(name: string, value: Value): Storage {
-    const bytes = this.#bytesOf(value);
-    const storage: Storage = { name, region: "io", offset: this.#ioBytes, bytes };
-    this.#ioBytes += align(bytes);
-    return storage;
+  #ioStorage(name: string, value: Value, offset: number): Storage {
+    return { name, region: "io", offset, bytes: this.#bytesOf(value) };
   }
 
   #placeInput(value: Value): TensorSlot {
     if (value.origin.kind !== "input")
       throw new BitloomError("INVALID_GRAPH", "an input is not an input value");
-    const storage = this.#ioStorage(value.origin.name, value);
+    const { name } = value.origin;
+    const storage = this.#ioStorage(name, value, this.#shared.io.offset("input", name));
+    this.#ioStorages.set(storage.offset!, storage);
     this.assign(value, contiguousView(storage, value.type.dtype, this.dims(value)));
-    return this.#slot(value.origin.name, value, storage);
+    return this.#slot(name, value, storage);
   }
 
   /** Temporaries that hold exactly an output become io memory; anything else is copied there. */
@@ -186,14 +195,18 @@ class EntryScheduler implements RuleContext {
       const { buffer } = place;
       const whole =
         place.offset === 0 && isContiguous(place) && this.upperBound(buffer.bytes) === this.#bytesOf(value);
-      if (whole && buffer.region === "arena") {
+      const alias = whole && buffer.region === "io" ? buffer.offset : undefined;
+      const offset = this.#shared.io.output(this.#name, name, alias);
+      if (alias === offset) return this.#slot(name, value, buffer);
+      const taken = this.#ioStorages.get(offset);
+      if (whole && buffer.region === "arena" && taken === undefined) {
         buffer.region = "io";
-        buffer.offset = this.#ioBytes;
-        this.#ioBytes += align(this.#bytesOf(value));
+        buffer.offset = offset;
+        this.#ioStorages.set(offset, buffer);
         return this.#slot(name, value, buffer);
       }
-      if (whole && buffer.region === "io") return this.#slot(name, value, buffer);
-      const storage = this.#ioStorage(name, value);
+      const storage = taken ?? this.#ioStorage(name, value, offset);
+      this.#ioStorages.set(offset, storage);
       this.#label = `output ${name}`;
       this.generate(copyCall(place, contiguousView(storage, value.type.dtype, this.dims(value)), this.code));
       return this.#slot(name, value, storage);
@@ -314,16 +327,22 @@ class EntryScheduler implements RuleContext {
     });
   }
 
-  call(call: TemplateCall, range: SymbolExpr, guard?: DraftStep["guard"]): void {
+  call(call: TemplateCall, range: SymbolExpr | Grid, guard?: DraftStep["guard"]): void {
     const kernel = this.#shared.library.template(call);
+    const [x, y] = isGrid(range) ? range : [range];
     this.#steps.push({
       kernel: kernel.name,
       arguments: orderArguments(kernel, call),
-      range,
+      range: x,
+      ...(y !== undefined && y !== 1 && { rangeY: y }),
       ...(guard && { guard }),
       label: this.#label,
     });
   }
+}
+
+function isGrid(range: SymbolExpr | Grid): range is Grid {
+  return Array.isArray(range) && range.length === 2;
 }
 
 function samePlace(a: Place, b: Place): boolean {

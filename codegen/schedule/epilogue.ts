@@ -1,11 +1,10 @@
 /** Epilogues and prologues as what a template call is given of them. */
-import type { Value } from "../../ir/graph.ts";
 import { acc, type ScalarExpr } from "../../ir/scalar.ts";
 import type { Dim } from "../../ir/types.ts";
 import * as b from "../kernel/build.ts";
 import type { InlineFunction } from "../kernel/ir.ts";
 import type { DraftArgument } from "./draft.ts";
-import { type Inlined, inlineExpr, type RowOperand, rowOperands } from "./inline.ts";
+import { type Inlined, inlineExpr, type RowOperand } from "./inline.ts";
 import { epilogueWords } from "./names.ts";
 import type { RuleContext } from "./rules.ts";
 import { functionNames } from "./scalar-code.ts";
@@ -42,12 +41,12 @@ export function epilogueOf(
 /** What a template computes rows of `dims` from. */
 export function prologueOf(
   expr: ScalarExpr,
-  operands: readonly Value[],
+  operands: readonly RowOperand[],
   dims: readonly Dim[],
   context: RuleContext,
 ): FusedExpr {
   const oneRow = context.upperBound(elementCount(dims.slice(0, -1))) === 1;
-  const inlined = inlineExpr(expr, rowOperands(operands, dims, context), context.code, { oneRow });
+  const inlined = inlineExpr(expr, operands, context.code, { oneRow });
   return {
     words: functionNames(expr),
     options: inlineOptions("prologue", inlined, context),

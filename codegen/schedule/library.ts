@@ -3,7 +3,7 @@ import { specialize } from "../kernel/frontend.ts";
 import type { InlineFunction, KernelFunction } from "../kernel/ir.ts";
 import type { Template } from "../kernel/load.ts";
 import type { DraftArgument, GeneratedCall } from "./draft.ts";
-import type { PlannedKernel } from "./plan.ts";
+import type { KernelVariants, PlannedKernel } from "./plan.ts";
 
 /** A constant of a template's options, or a function put in its place. */
 export type Option = number | boolean | string | InlineFunction;
@@ -23,10 +23,14 @@ export interface TemplateCall {
   readonly captured?: readonly DraftArgument[];
 }
 
-/** A target's templates by name, with their place in the package; `relaxed` ones have a variant for relaxed SIMD. */
+/** Options of each variant; every device runs `baseline`. */
+export type Variants = Readonly<{ baseline: VariantOptions }> & Readonly<Record<string, VariantOptions>>;
+type VariantOptions = Readonly<Record<string, Option>>;
+
+/** A target's templates by name, with their place in the package. */
 export type Templates = ReadonlyMap<
   string,
-  { readonly template: Template; readonly source: string; readonly relaxed: boolean }
+  { readonly template: Template; readonly source: string; readonly variants: Variants }
 >;
 
 /**
@@ -50,8 +54,7 @@ export class KernelLibrary {
     const known = this.#kernels.get(call.key);
     if (known !== undefined) return known;
     const name = this.#unique(call.name);
-    const body = call.build(name);
-    const kernel = { name, template: call.template, baseline: body, relaxed: body };
+    const kernel = planned(name, call.template, { baseline: call.build(name) });
     this.#kernels.set(call.key, kernel);
     return kernel;
   }
@@ -61,17 +64,13 @@ export class KernelLibrary {
     const key = `${call.template}:${JSON.stringify(constants)}:${call.inlineKey ?? ""}`;
     const known = this.#kernels.get(key);
     if (known !== undefined) return known;
-    const { template, source, relaxed } = this.#templates.get(call.template)!;
+    const { template, source, variants } = this.#templates.get(call.template)!;
     const name = this.#unique(call.name);
-    const make = (extra: Readonly<Record<string, Option>>): KernelFunction =>
-      specialize(template, { name, options: { ...call.options, ...extra } });
-    const baseline = make(relaxed ? { relaxed: false } : {});
-    const kernel = {
-      name,
-      template: source,
-      baseline,
-      relaxed: relaxed ? make({ relaxed: true }) : baseline,
-    };
+    const bodies = Object.entries(variants).map(([variant, extra]): [string, KernelFunction] => [
+      variant,
+      specialize(template, { name, options: { ...call.options, ...extra } }),
+    ]);
+    const kernel = planned(name, source, Object.fromEntries(bodies) as KernelVariants);
     this.#kernels.set(key, kernel);
     return kernel;
   }
@@ -83,11 +82,18 @@ export class KernelLibrary {
   }
 }
 
-/** A template call's arguments in the order of the kernel's parameters, without `begin` and `end`. */
+function planned(name: string, template: string, variants: KernelVariants): PlannedKernel {
+  const { parameters, workgroupSize } = variants.baseline;
+  const isOverRange = workgroupSize === undefined;
+  return { name, template, parameters: isOverRange ? parameters.slice(0, -2) : parameters, variants };
+}
+
+/** A template call's arguments in the order of the kernel's parameters. */
 export function orderArguments(kernel: PlannedKernel, call: TemplateCall): DraftArgument[] {
   const captured = call.captured ?? [];
-  const names = kernel.baseline.parameters.map(({ name }) => name).slice(0, -2 - captured.length);
-  const own = names.map((name) => {
+  const own = kernel.parameters.length - captured.length;
+  const names = kernel.parameters.slice(0, own).map(({ name }) => name);
+  const values = names.map((name) => {
     const argument = call.arguments[name];
     if (argument !== undefined) return argument;
     throw new BitloomError("KERNEL_TYPE", `nothing is passed for ${name} of kernel ${kernel.name}`, {
@@ -95,5 +101,5 @@ export function orderArguments(kernel: PlannedKernel, call: TemplateCall): Draft
       received: name,
     });
   });
-  return [...own, ...captured];
+  return [...values, ...captured];
 }

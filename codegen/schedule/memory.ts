@@ -51,3 +51,31 @@ export function planArena(lifetimes: readonly Lifetime[]): ArenaPlan {
   }
   return { offsets, bytes: total };
 }
+
+/**
+ * Places buffers as memory that a device binds by itself: those that never live together may be one, each is whole,
+ * and what lives at the same step never shares one. Largest first, each in the first that is free for its life.
+ */
+export function planBuffers(
+  lifetimes: readonly Lifetime[],
+): ArenaPlan & { readonly starts: readonly number[] } {
+  const order = lifetimes
+    .map((_, index) => index)
+    .sort((a, b) => lifetimes[b]!.bytes - lifetimes[a]!.bytes || lifetimes[a]!.first - lifetimes[b]!.first);
+  const offsets = new Array<number>(lifetimes.length).fill(0);
+  const buffers: { readonly start: number; readonly lives: Lifetime[] }[] = [];
+  let total = 0;
+  for (const index of order) {
+    const life = lifetimes[index]!;
+    const isFree = (other: Lifetime) => other.last < life.first || life.last < other.first;
+    let buffer = buffers.find(({ lives }) => lives.every(isFree));
+    if (buffer === undefined) {
+      buffer = { start: total, lives: [] };
+      buffers.push(buffer);
+      total += align(life.bytes);
+    }
+    buffer.lives.push(life);
+    offsets[index] = buffer.start;
+  }
+  return { offsets, bytes: total, starts: buffers.map(({ start }) => start) };
+}

@@ -14,7 +14,7 @@ async function kernelsOf(text: string, inputs: Readonly<Record<string, Tensor>>)
     const received = program.run("run", { inputs, parameters: {} }, { threads }).outputs;
     for (const [name, want] of Object.entries(expected)) expectSameBits(received[name]!, want, name);
   }
-  return program.plan.entries.run!.steps.map((step) => step.kernel);
+  return program.steps("run").map((step) => step.kernel);
 }
 
 const ramp = (dims: readonly number[], dtype: "f32" | "i8" | "i32" = "f32") => {

@@ -1,7 +1,7 @@
 /** Operands in the arrangements that templates read. */
 import type { Value } from "../../ir/graph.ts";
 import type { SymbolExpr } from "../../runtime/manifest.ts";
-import { bufferArgument, type DraftArgument, type Place } from "./draft.ts";
+import { type BufferArgument, bufferArgument, type Place } from "./draft.ts";
 import type { WeightLayout } from "./plan.ts";
 import type { RuleContext } from "./rules.ts";
 import { elementCount } from "./symbols.ts";
@@ -43,7 +43,7 @@ export function weightArgument(
   context: RuleContext,
   w: Value,
   layout: Exclude<WeightLayout, "dense">,
-): Extract<DraftArgument, { kind: "buffer" }> {
+): BufferArgument {
   const storage = context.weight(w, layout);
   return { kind: "buffer", storage, offset: 0, bytes: storage.bytes };
 }

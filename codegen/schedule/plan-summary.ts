@@ -1,46 +1,52 @@
-import type { Argument, Step } from "../../runtime/manifest.ts";
+import type { Argument, Entry, Step } from "../../runtime/manifest.ts";
 import { formatBytes } from "./bytes.ts";
-import type { Plan, PlannedEntry } from "./plan.ts";
+import type { Plan, TargetName, TargetPlan } from "./plan.ts";
 import { formatExpr } from "./symbols.ts";
 
-/** The plan as `bitloom inspect` prints it: memory, kernels, and each entry's steps with the bytes they move. */
-export function formatPlan(plan: Plan): string {
-  const { io, arena, state, weights, scratch } = plan.regions;
+/**
+ * A target's plan as `bitloom inspect` prints it: memory, kernels, and the steps of each entry, or of `only` one, with
+ * the bytes they move.
+ */
+export function formatPlan(plan: Plan, target: TargetName, only?: string): string {
+  const { io, state, weights } = plan.regions;
+  const { arena, scratch, kernels: planned, plans } = plan.targets[target]!;
   const memory = [
     `weights ${formatBytes(weights)} in ${plan.weights.length} buffers`,
     `state ${formatBytes(state)}`,
-    `temporaries ${formatBytes(arena)}`,
+    `temporaries ${formatBytes(arena.bytes)}`,
     `inputs and outputs ${formatBytes(io)}`,
-    `scratch ${formatBytes(scratch)} a thread`,
+    ...(scratch === 0 ? [] : [`scratch ${formatBytes(scratch)} a thread`]),
   ];
   const uses = new Map<string, number>();
-  for (const { steps } of Object.values(plan.entries)) {
+  const entries = Object.entries(plans).filter(([name]) => only === undefined || name === only);
+  for (const [, steps] of entries) {
     for (const { kernel } of steps) uses.set(kernel, (uses.get(kernel) ?? 0) + 1);
   }
-  const kernels = plan.kernels.map(({ name, template }) => [name, template, `${uses.get(name) ?? 0} steps`]);
+  const kernels = planned.map(({ name, template }) => [name, template, `${uses.get(name) ?? 0} steps`]);
   return [
     "memory",
     ...memory.map((line) => `  ${line}`),
-    `kernels (${plan.kernels.length})`,
+    `kernels (${planned.length})`,
     ...table(kernels),
-    ...Object.entries(plan.entries).flatMap(([name, entry]) => formatEntry(name, entry, plan)),
+    ...entries.flatMap(([name]) => formatEntry(name, plan.entries[name]!, plan.targets[target]!)),
     "",
   ].join("\n");
 }
 
-function formatEntry(name: string, entry: PlannedEntry, plan: Plan): string[] {
-  const { traffic, arena } = plan.summaries[name]!;
+function formatEntry(name: string, entry: Entry, { plans, summaries }: TargetPlan): string[] {
+  const steps = plans[name]!;
+  const { traffic, arena } = summaries[name]!;
   const bounds = Object.entries(entry.symbols).map(([symbol, max]) => {
     const min = entry.minimums?.[symbol];
     return min === undefined ? `${symbol} <= ${max}` : `${min} <= ${symbol} <= ${max}`;
   });
   const sum = (of: "weights" | "read" | "written") => traffic.reduce((total, step) => total + step[of], 0);
-  const rows = entry.steps.map((step, i) => {
+  const rows = steps.map((step, i) => {
     const { weights, read, written } = traffic[i]!;
     return [
       step.label,
       step.kernel,
-      `${formatExpr(step.range)} items`,
+      formatWork(step),
       moved("weights", weights),
       moved("read", read),
       moved("written", written),
@@ -48,11 +54,18 @@ function formatEntry(name: string, entry: PlannedEntry, plan: Plan): string[] {
     ];
   });
   return [
-    `${name}(${bounds.join(", ")}): ${entry.steps.length} steps`,
+    `${name}(${bounds.join(", ")}): ${steps.length} steps`,
     `  moves weights ${formatBytes(sum("weights"))}, read ${formatBytes(sum("read"))}, written ${formatBytes(sum("written"))}`,
     `  ${arena.buffers} temporaries of ${formatBytes(arena.unsharedBytes)} share ${formatBytes(arena.bytes)}`,
     ...table(rows),
   ];
+}
+
+/** `96 items`, or `seq x 4 workgroups`. */
+function formatWork({ range, rangeY }: Step): string {
+  return rangeY === undefined
+    ? `${formatExpr(range)} items`
+    : `${formatExpr(range)} x ${formatExpr(rangeY)} workgroups`;
 }
 
 function moved(what: string, bytes: number): string {

@@ -1,7 +1,7 @@
 import type { Value } from "../../ir/graph.ts";
 import type { DType } from "../../ir/types.ts";
 import type { Entry, Step } from "../../runtime/manifest.ts";
-import type { KernelFunction } from "../kernel/ir.ts";
+import type { KernelFunction, Parameter } from "../kernel/ir.ts";
 
 /**
  * How a weight's bytes are arranged in the weights region:
@@ -37,23 +37,29 @@ export interface PlannedState {
   readonly bytes: number;
 }
 
-/** Bodies of one kernel for engines with and without relaxed SIMD; the same function where they agree. */
+export type TargetName = "wasm" | "webgpu";
+
+/**
+ * Bodies of one kernel that compute the same results: `baseline` runs on every device, others need what they are
+ * named after (`relaxed` SIMD, `subgroups`).
+ */
+export type KernelVariants = Readonly<{ baseline: KernelFunction }> &
+  Readonly<Record<string, KernelFunction>>;
+
 export interface PlannedKernel {
   readonly name: string;
   /** Which template or generator it came from: `templates/cpu/ternary-matmul.ts`, `elementwise`. */
   readonly template: string;
-  readonly baseline: KernelFunction;
-  readonly relaxed: KernelFunction;
+  /** What a step's arguments are, in order; a kernel over a range has `begin` and `end` besides. */
+  readonly parameters: readonly Parameter[];
+  readonly variants: KernelVariants;
 }
 
-/** Sizes in bytes of the memory regions with every symbol at its maximum. */
+/** Sizes in bytes of the memory regions that all targets share, with every symbol at its maximum. */
 export interface RegionSizes {
   readonly io: number;
-  readonly arena: number;
   readonly state: number;
   readonly weights: number;
-  /** Scratch of one thread. */
-  readonly scratch: number;
 }
 
 /** Bytes a step moves with every symbol at its maximum, each buffer counted once; 0 if it does not run then. */
@@ -65,12 +71,7 @@ export interface StepTraffic {
   readonly written: number;
 }
 
-/** An entry and what the target does for it. */
-export interface PlannedEntry extends Entry {
-  readonly steps: Step[];
-}
-
-/** An entry as `bitloom inspect` shows it, beside its steps. */
+/** What an entry takes on a target, beside its steps. */
 export interface EntrySummary {
   /** One for each step. */
   readonly traffic: readonly StepTraffic[];
@@ -82,13 +83,23 @@ export interface EntrySummary {
   };
 }
 
-/** Everything a target needs to render kernels and a driver, and a packer to lay out weights. */
-export interface Plan {
-  readonly entries: Readonly<Record<string, PlannedEntry>>;
+/** What one target does for each entry: everything it needs to render kernels and a driver. */
+export interface TargetPlan {
   readonly kernels: readonly PlannedKernel[];
+  readonly plans: Readonly<Record<string, Step[]>>;
+  readonly summaries: Readonly<Record<string, EntrySummary>>;
+  /** Temporaries: bytes of the region, and where buffers of their own start in it, if the target has such. */
+  readonly arena: { readonly bytes: number; readonly buffers: readonly number[] };
+  /** Bytes of private memory of one thread. */
+  readonly scratch: number;
+}
+
+/** What callers see of a model, how its memory is laid out for all targets, and what each of them does. */
+export interface Plan {
+  readonly entries: Readonly<Record<string, Entry>>;
   readonly regions: RegionSizes;
   readonly weights: readonly WeightBuffer[];
   readonly states: readonly PlannedState[];
   readonly maxThreads: number;
-  readonly summaries: Readonly<Record<string, EntrySummary>>;
+  readonly targets: Readonly<Partial<Record<TargetName, TargetPlan>>>;
 }

@@ -55,7 +55,7 @@ export function pointwise(spec: Pointwise): GeneratedCall {
     name: spec.name,
     template: spec.template,
     build,
-    arguments: [...operands, out].map(bufferArgument).concat(nest.values.map(i32Argument)),
+    arguments: [...[...operands, out].map(bufferArgument), ...nest.values.map(i32Argument)],
     range: nest.range,
   };
 }

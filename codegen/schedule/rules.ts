@@ -2,7 +2,7 @@ import type { NodeOf, Value } from "../../ir/graph.ts";
 import type { OpName } from "../../ir/ops/index.ts";
 import type { Dim, DType } from "../../ir/types.ts";
 import type { SymbolExpr } from "../../runtime/manifest.ts";
-import type { DraftStep, GeneratedCall, Place, Storage } from "./draft.ts";
+import type { DraftStep, GeneratedCall, Grid, Place, Storage } from "./draft.ts";
 import type { TargetCode } from "./lanes.ts";
 import type { TemplateCall } from "./library.ts";
 import type { WeightLayout } from "./plan.ts";
@@ -56,6 +56,6 @@ export interface RuleContext {
   needScratch(bytes: number): void;
   /** Emits one step of a generated kernel. */
   generate(call: GeneratedCall): void;
-  /** Emits one step of a template's specialization. */
-  call(call: TemplateCall, range: SymbolExpr, guard?: DraftStep["guard"]): void;
+  /** Emits one step of a template's specialization, over items or on a grid of workgroups. */
+  call(call: TemplateCall, range: SymbolExpr | Grid, guard?: DraftStep["guard"]): void;
 }

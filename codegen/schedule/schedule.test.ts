@@ -10,7 +10,7 @@ import { expectSameBits } from "../../test/support/same-bits.ts";
 import { formatArgument, formatPlan } from "./plan-summary.ts";
 import { schedule } from "./schedule.ts";
 
-const options = { target: "wasm", maxThreads: 2 } as const;
+const options = { targets: ["wasm"], maxThreads: 2 } as const;
 
 /** Expects outputs and next states to have the interpreter's bits. */
 async function expectSameResults(graph: Graph): Promise<WasmProgram> {
@@ -51,7 +51,7 @@ const layer = `graph @layer(batch <= 1, seq <= 8) {
 
 test("a plan reads as steps, buffers and kernels", async () => {
   const plan = await schedule({ run: parseGraph(layer) }, options);
-  expect(formatPlan(plan)).toMatchInlineSnapshot(`
+  expect(formatPlan(plan, "wasm")).toMatchInlineSnapshot(`
     "memory
       weights 4.1 kB in 3 buffers
       state 0 B
@@ -72,7 +72,7 @@ test("a plan reads as steps, buffers and kernels", async () => {
       relu %z            elementwise_relu                    seq items                   read 1.02 kB  written 1.02 kB
     "
   `);
-  expect(plan.entries.run!.steps[1]!.arguments.map(formatArgument).join(", ")).toMatchInlineSnapshot(
+  expect(plan.targets.wasm!.plans.run![1]!.arguments.map(formatArgument).join(", ")).toMatchInlineSnapshot(
     `"weights + 512, arena + 0, arena + 1536, weights + 512, io + 3072, scratch, seq, 96, 96, 96, arena + 1280, weights + 3584, io + 0, arena + 1280, weights + 3584, io + 0"`,
   );
   expect(
@@ -104,7 +104,7 @@ test("a plan reads as steps, buffers and kernels", async () => {
 describe("memory", () => {
   test("outputs are written where they stay, and slices of them are read in place", async () => {
     const plan = await schedule({ run: parseGraph(layer) }, options);
-    const steps = plan.entries.run!.steps.map((step) => step.kernel);
+    const steps = plan.targets.wasm!.plans.run!.map((step) => step.kernel);
     expect(steps.some((name) => name.startsWith("copy"))).toBe(false);
   });
 
@@ -117,9 +117,8 @@ describe("memory", () => {
         return x = %x, y = %y, z = %z, again = %y
       }`),
     );
-    const { steps, outputs } = program.plan.entries.run!;
-    expect(steps).toHaveLength(1);
-    expect(outputs.map(({ offset }) => offset)).toEqual([0, 256, 256, 256]);
+    expect(program.steps("run")).toHaveLength(1);
+    expect(program.plan.entries.run!.outputs.map(({ offset }) => offset)).toEqual([0, 256, 256, 256]);
   });
 
   test("temporaries of a long chain take two places", async () => {
@@ -134,8 +133,9 @@ describe("memory", () => {
       },
       options,
     );
-    expect(plan.regions.arena).toBe(2 * 1280);
-    expect(plan.summaries.run!.arena).toEqual({ buffers: 19, unsharedBytes: 19 * 1280, bytes: 2 * 1280 });
+    const { arena, summaries } = plan.targets.wasm!;
+    expect(arena.bytes).toBe(2 * 1280);
+    expect(summaries.run!.arena).toEqual({ buffers: 19, unsharedBytes: 19 * 1280, bytes: 2 * 1280 });
   });
 
   test("too much of it is named and numbered", async () => {
@@ -167,11 +167,8 @@ describe("states", () => {
         return y = %y
       }`),
     );
-    expect(program.plan.entries.run!.steps.map((step) => step.kernel)).toEqual([
-      "cache_write",
-      "elementwise_abs",
-    ]);
-    expect(program.plan.regions.arena).toBe(0);
+    expect(program.steps("run").map((step) => step.kernel)).toEqual(["cache_write", "elementwise_abs"]);
+    expect(program.plan.targets.wasm!.arena.bytes).toBe(0);
   });
 
   test("a cache that is still needed as it was is copied first", async () => {
@@ -226,7 +223,8 @@ describe("weights", () => {
     expect(both.weights.map(({ name }) => name)).toEqual(["w.codes", "w.weight_scale"]);
     expect(both.regions.weights).toBe(one.regions.weights);
     expect(Object.keys(both.entries)).toEqual(["run", "decode"]);
-    const gemv = (name: string) => both.entries[name]!.steps.filter((step) => step.kernel.includes("gemv"));
+    const gemv = (name: string) =>
+      both.targets.wasm!.plans[name]!.filter((step) => step.kernel.includes("gemv"));
     expect(gemv("decode")[0]!.kernel).toBe(gemv("run")[0]!.kernel);
     expect(gemv("decode")[0]!.guard).toBeUndefined();
     expect(gemv("run")[0]!.guard).toEqual({ value: "batch", lower: 1, upper: 1 });

@@ -1,87 +1,129 @@
 /**
- * From lowered graphs to kernels, a memory plan and step lists. Values get places (a buffer and strides),
+ * From lowered graphs to kernels, a memory plan and step lists for each target. Values get places (a buffer and strides),
  * ops become steps by the rules of a target class, and temporaries that never live together share memory.
  */
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
-import type { Step } from "../../runtime/manifest.ts";
-import { placeArena } from "./arena.ts";
+import type { Entry, Step } from "../../runtime/manifest.ts";
+import type { PlacedArenas } from "./arena.ts";
 import { formatBytes } from "./bytes.ts";
 import { cpuTarget } from "./cpu/target.ts";
 import type { DraftArgument, DraftStep } from "./draft.ts";
-import { type DraftEntry, draftEntry, type Shared, StateRegion } from "./entry.ts";
+import { type DraftEntry, draftEntry, StateRegion } from "./entry.ts";
+import { gpuTarget } from "./gpu/target.ts";
+import { IoRegion } from "./io.ts";
 import type { TargetCode } from "./lanes.ts";
 import { KernelLibrary, type Templates } from "./library.ts";
-import type { Plan, PlannedEntry, RegionSizes } from "./plan.ts";
+import type { Plan, RegionSizes, TargetName, TargetPlan } from "./plan.ts";
 import type { RuleTable } from "./rules.ts";
-import { sum } from "./symbols.ts";
+import { product, sum } from "./symbols.ts";
 import { summarize } from "./traffic.ts";
 import { WeightRegion } from "./weights.ts";
 
 /** What the schedule needs to know of a target class. */
-export interface Target {
-  readonly name: string;
+export interface TargetClass {
   readonly rules: RuleTable;
   readonly templates: Templates;
   readonly code: TargetCode;
+  /** Gives the temporaries of all entries their addresses. */
+  readonly placeTemporaries: (drafts: readonly DraftEntry[]) => PlacedArenas;
+  /** Bytes of the one memory that has everything; absent where each argument is bound by itself. */
+  readonly addressSpace?: number;
 }
 
 export interface ScheduleOptions {
-  readonly target: "wasm";
+  readonly targets: readonly TargetName[];
   /** Threads that get scratch memory. */
   readonly maxThreads: number;
 }
 
-/** WebAssembly's 32-bit linear memory. */
-const ADDRESS_SPACE = 2 ** 32;
+const classes: { readonly [Name in TargetName]: () => Promise<TargetClass> } = {
+  wasm: cpuTarget,
+  webgpu: gpuTarget,
+};
+
+/** Every target there is. */
+export const targetNames = Object.keys(classes) as TargetName[];
+
+/** Memory that all targets lay out alike. */
+interface SharedMemory {
+  readonly weights: WeightRegion;
+  readonly states: StateRegion;
+  readonly io: IoRegion;
+}
 
 /**
- * Schedules the entries of one model. They share kernels, weights and states; `decode` is first in line for
- * the order of weights in memory, because it is the entry that streams them once for every token.
+ * Schedules the entries of one model for each target. Targets share inputs, outputs, weights and states, entries of
+ * one target its kernels as well; `decode` is first in line for the order of weights in memory, because it is the
+ * entry that streams them once for every token.
  *
- * @throws UNSUPPORTED_OP for an op the target has no rule for, LIMIT_EXCEEDED when memory does not fit the
- *   target, INVALID_GRAPH when entries disagree about a state.
+ * @throws UNSUPPORTED_OP for an op a target has no rule for, LIMIT_EXCEEDED when memory does not fit a target,
+ *   INVALID_GRAPH when entries disagree about a state.
  */
 export async function schedule(
   graphs: Readonly<Record<string, Graph>>,
   options: ScheduleOptions,
 ): Promise<Plan> {
-  const target = await cpuTarget(options.target);
-  const shared: Shared = {
-    target: target.name,
-    rules: target.rules,
-    code: target.code,
-    library: new KernelLibrary(target.templates),
+  const memory: SharedMemory = {
     weights: new WeightRegion(),
     states: new StateRegion(),
+    io: new IoRegion(Object.values(graphs)),
   };
+  const scheduled: ScheduledTarget[] = [];
+  for (const name of options.targets) {
+    scheduled.push(scheduleTarget(name, await classes[name](), graphs, memory));
+  }
+  const [first] = scheduled;
+  const plan: Plan = {
+    entries: Object.fromEntries([...(first?.drafts ?? [])].map(([name, draft]) => [name, signature(draft)])),
+    regions: { io: memory.io.bytes, state: memory.states.bytes, weights: memory.weights.bytes },
+    weights: memory.weights.buffers,
+    states: memory.states.states,
+    maxThreads: options.maxThreads,
+    targets: Object.fromEntries(scheduled.map(({ name, plan }) => [name, plan])),
+  };
+  for (const target of scheduled) checkMemory(target, plan);
+  return plan;
+}
+
+interface ScheduledTarget {
+  readonly name: TargetName;
+  readonly addressSpace: number | undefined;
+  /** In the order of the graphs. */
+  readonly drafts: ReadonlyMap<string, DraftEntry>;
+  readonly largestTemporary: NamedBytes | undefined;
+  readonly plan: TargetPlan;
+}
+
+function scheduleTarget(
+  name: TargetName,
+  target: TargetClass,
+  graphs: Readonly<Record<string, Graph>>,
+  memory: SharedMemory,
+): ScheduledTarget {
+  const library = new KernelLibrary(target.templates);
+  const shared = { target: name, rules: target.rules, code: target.code, library, ...memory };
   const names = Object.keys(graphs);
   const order = names.toSorted((a, b) => Number(b === "decode") - Number(a === "decode"));
-  const drafts = new Map(order.map((name) => [name, draftEntry(graphs[name]!, shared)]));
-  const placed = new Map([...drafts].map(([name, draft]) => [name, placeArena(draft)]));
-  const summaries = names.map((name) => [
+  const inOrder = new Map(order.map((entry) => [entry, draftEntry(entry, graphs[entry]!, shared)]));
+  const drafts = new Map(names.map((entry) => [entry, inOrder.get(entry)!]));
+  const arenas = target.placeTemporaries([...drafts.values()]);
+  const isBound = target.addressSpace === undefined;
+  const each = <T>(make: (draft: DraftEntry, index: number) => T): Record<string, T> =>
+    Object.fromEntries([...drafts].map(([entry, draft], index) => [entry, make(draft, index)]));
+  return {
     name,
-    summarize(drafts.get(name)!, placed.get(name)!, shared.library),
-  ]);
-  const most = (size: (draft: DraftEntry) => number) => Math.max(0, ...[...drafts.values()].map(size));
-  const regions: RegionSizes = {
-    io: most((draft) => draft.ioBytes),
-    arena: Math.max(0, ...[...placed.values()].map(({ bytes }) => bytes)),
-    state: shared.states.bytes,
-    weights: shared.weights.bytes,
-    scratch: most((draft) => draft.scratchBytes),
+    addressSpace: target.addressSpace,
+    drafts,
+    largestTemporary: largestOf(arenas.entries.flatMap(({ buffers }) => buffers)),
+    plan: {
+      kernels: library.kernels,
+      plans: each(({ steps }) => steps.map((step) => finishStep(step, isBound))),
+      summaries: each((draft, index) => summarize(draft, arenas.entries[index]!, library)),
+      arena: { bytes: arenas.bytes, buffers: arenas.starts },
+      scratch: Math.max(0, ...[...drafts.values()].map(({ scratchBytes }) => scratchBytes)),
+    },
   };
-  const plan: Plan = {
-    entries: Object.fromEntries(names.map((name) => [name, finish(drafts.get(name)!)])),
-    kernels: shared.library.kernels,
-    regions,
-    weights: shared.weights.buffers,
-    states: shared.states.states,
-    maxThreads: options.maxThreads,
-    summaries: Object.fromEntries(summaries),
-  };
-  checkMemory(plan, options, largestOf([...placed.values()].flatMap(({ buffers }) => buffers)));
-  return plan;
 }
 
 interface NamedBytes {
@@ -96,39 +138,50 @@ function largestOf(sizes: readonly NamedBytes[]): NamedBytes | undefined {
   );
 }
 
-function finish(draft: DraftEntry): PlannedEntry {
+/** What callers see of an entry. */
+function signature(draft: DraftEntry): Entry {
   const symbols = [...draft.graph.symbols].map(([name, { max }]) => [name, max]);
   return {
     inputs: [...draft.inputs],
     outputs: [...draft.outputs],
     symbols: Object.fromEntries(symbols),
     ...(draft.minimums.size > 0 && { minimums: Object.fromEntries(draft.minimums) }),
-    steps: draft.steps.map(finishStep),
   };
 }
 
-function finishStep(step: DraftStep): Step {
-  return { ...step, arguments: step.arguments.map(finishArgument) };
+function finishStep(step: DraftStep, isBound: boolean): Step {
+  return { ...step, arguments: step.arguments.map((argument) => finishArgument(argument, isBound)) };
 }
 
-function finishArgument(argument: DraftArgument): Step["arguments"][number] {
+function finishArgument(argument: DraftArgument, isBound: boolean): Step["arguments"][number] {
   if (argument.kind !== "buffer") return argument;
-  const { region, offset } = argument.storage;
-  return { kind: "buffer", region, offset: sum(offset!, argument.offset) };
+  const { region, offset, bytes } = argument.storage;
+  const extent = argument.extent ?? sum(bytes, product(argument.offset, -1));
+  return {
+    kind: "buffer",
+    region,
+    offset: sum(offset!, argument.offset),
+    ...(isBound && { bytes: extent }),
+  };
 }
 
 /** @throws LIMIT_EXCEEDED with every region's size and the largest buffer of each. */
-function checkMemory(plan: Plan, options: ScheduleOptions, temporary: NamedBytes | undefined): void {
-  const { io, arena, state, weights } = plan.regions;
-  const scratch = plan.regions.scratch * options.maxThreads;
+function checkMemory(
+  { name, addressSpace, largestTemporary, plan: target }: ScheduledTarget,
+  plan: Plan,
+): void {
+  if (addressSpace === undefined) return;
+  const { io, state, weights }: RegionSizes = plan.regions;
+  const arena = target.arena.bytes;
+  const scratch = target.scratch * plan.maxThreads;
   const total = io + arena + state + weights + scratch;
-  if (total <= ADDRESS_SPACE) return;
+  if (total <= addressSpace) return;
   const asks = [
     { region: "weights", bytes: weights, largest: largestOf(plan.weights) },
     { region: "state", bytes: state, largest: largestOf(plan.states) },
-    { region: "temporaries", bytes: arena, largest: temporary },
+    { region: "temporaries", bytes: arena, largest: largestTemporary },
     { region: "inputs and outputs", bytes: io, largest: undefined },
-    { region: `scratch of ${options.maxThreads} threads`, bytes: scratch, largest: undefined },
+    { region: `scratch of ${plan.maxThreads} threads`, bytes: scratch, largest: undefined },
   ];
   const received = asks
     .filter(({ bytes }) => bytes > 0)
@@ -138,8 +191,8 @@ function checkMemory(plan: Plan, options: ScheduleOptions, temporary: NamedBytes
         largest === undefined ? "" : ` (largest: ${largest.name}, ${formatBytes(largest.bytes)})`;
       return `${region} ${formatBytes(bytes)}${detail}`;
     });
-  throw new BitloomError("LIMIT_EXCEEDED", `the model does not fit the memory of target ${options.target}`, {
-    expected: `at most ${formatBytes(ADDRESS_SPACE)} in all`,
+  throw new BitloomError("LIMIT_EXCEEDED", `the model does not fit the memory of target ${name}`, {
+    expected: `at most ${formatBytes(addressSpace)} in all`,
     received: `${formatBytes(total)}: ${received.join("; ")}`,
   });
 }

@@ -16,7 +16,7 @@ test("entries that bound a state's symbol differently are refused: one would wri
       return y = %y
     }`);
   await expect(
-    schedule({ small: graph(2), large: graph(4) }, { target: "wasm", maxThreads: 1 }),
+    schedule({ small: graph(2), large: graph(4) }, { targets: ["wasm"], maxThreads: 1 }),
   ).rejects.toMatchObject({
     code: "INVALID_GRAPH",
     expected: "f32[batch, 8] within [2, 8]",

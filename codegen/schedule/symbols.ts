@@ -104,6 +104,11 @@ export function sameExpr(a: SymbolExpr, b: SymbolExpr): boolean {
   return a === b || (typeof a === "object" && typeof b === "object" && text(a) === text(b));
 }
 
+/** Whether an expression is a multiple of `divisor` whatever its symbols' values. */
+export function isMultiple(expr: SymbolExpr, divisor: number): boolean {
+  return termsOf(expr).every(({ coefficient }) => coefficient % divisor === 0);
+}
+
 /** Product of dims: the number of elements of a tensor. */
 export function elementCount(dims: readonly Dim[]): SymbolExpr {
   return product(...dims);

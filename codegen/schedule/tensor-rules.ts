@@ -11,7 +11,7 @@ import {
   unaryFunctions,
 } from "../../ir/scalar.ts";
 import { castCall } from "./cast.ts";
-import { elementwiseCall, integerCall } from "./elementwise.ts";
+import { computeElementwise, integerCall } from "./elementwise.ts";
 import { copyCall } from "./movement.ts";
 import { type Reduction, reductionCall } from "./reduction.ts";
 import type { RuleContext, ScheduleRule } from "./rules.ts";
@@ -23,7 +23,7 @@ function axisOf(axis: number, value: Value): number {
 
 function applyTo(expr: ScalarExpr, operands: readonly Value[], result: Value, context: RuleContext): void {
   const places = operands.map((operand) => context.place(operand));
-  context.generate(elementwiseCall(expr, places, context.allocate(result), context.code));
+  computeElementwise(expr, places, context.allocate(result), context);
 }
 
 function scalarRule<Fn extends UnaryFunction | BinaryFunction>(fn: Fn): ScheduleRule<Fn> {

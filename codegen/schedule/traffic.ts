@@ -10,9 +10,9 @@ import { upperBound } from "./symbols.ts";
 /** What an entry moves through memory and how its temporaries share it. */
 export function summarize(draft: DraftEntry, arena: PlacedArena, library: KernelLibrary): EntrySummary {
   const accesses = new Map(
-    library.kernels.map(({ name, baseline }) => [
+    library.kernels.map(({ name, parameters }) => [
       name,
-      baseline.parameters.map((parameter) => (parameter.kind === "buffer" ? parameter.access : undefined)),
+      parameters.map((parameter) => (parameter.kind === "buffer" ? parameter.access : undefined)),
     ]),
   );
   return {

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
-import type { Plan } from "../../codegen/schedule/plan.ts";
-import { schedule } from "../../codegen/schedule/schedule.ts";
+import type { Plan, TargetName } from "../../codegen/schedule/plan.ts";
+import { schedule, targetNames } from "../../codegen/schedule/schedule.ts";
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { partitionParameters } from "../../ir/passes/partition-parameters.ts";
@@ -17,6 +17,7 @@ import { loaderSource, loaderTypes } from "./loader-files.ts";
 import { type BuildBounds, type HeadStorage, headStorages, lowerModel } from "./lower.ts";
 import { weightFiller } from "./prepare/index.ts";
 import { writeWasmTarget } from "./wasm-target.ts";
+import { writeWebgpuTarget } from "./webgpu-target.ts";
 import { writeWeights } from "./weights-file.ts";
 
 export interface CompileProgress {
@@ -34,6 +35,8 @@ export interface CompileOptions {
   /** How the embedding and head are stored where they are not ternary; default: as `weights` has them. */
   readonly head?: HeadStorage;
   readonly bounds?: BuildBounds;
+  /** What to compile for. Default: `wasm` alone. */
+  readonly targets?: readonly TargetName[];
   /** Most threads a session may use; each has its own scratch memory. Default 32. */
   readonly maxThreads?: number;
   /** Files for the artifact by name, such as tokenizer.json. */
@@ -62,11 +65,13 @@ export interface CompileReport {
 }
 
 const DEFAULT_MAX_THREADS = 32;
+const DEFAULT_TARGETS: readonly TargetName[] = ["wasm"];
 const optionNames: readonly (keyof CompileOptions)[] = [
   "out",
   "weights",
   "head",
   "bounds",
+  "targets",
   "maxThreads",
   "files",
   "verify",
@@ -86,6 +91,7 @@ const boundNames: readonly (keyof BuildBounds)[] = ["context", "chunk", "batch"]
 export async function compile(model: AnyModel, options: CompileOptions): Promise<CompileReport> {
   checkArguments(model, options);
   const { out, weights, files = {}, maxThreads = DEFAULT_MAX_THREADS, signal, onProgress } = options;
+  const { targets = DEFAULT_TARGETS } = options;
   const { bounds = {}, head, verify } = options;
   const started = performance.now();
   onProgress?.({ stage: "compiling the graph" });
@@ -93,13 +99,13 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
   const described = lowerModel(model, weights, { ...lowering, after: "bind" });
   const lowered = lowerModel(model, weights, { ...lowering, after: "lower" });
   const graphs = lowerModel(model, weights, lowering);
-  const plan = await schedule(graphs, { target: "wasm", maxThreads });
+  const plan = await schedule(graphs, { targets, maxThreads });
   throwIfAborted(signal);
 
   const folder = await ArtifactFolder.create(out);
   try {
     const isLanguageModel = model.kind === "language-model";
-    const { target, kernelBytes } = await writeWasmTarget(folder, plan);
+    const written = await writeTargets(folder, plan);
     const graphMs = performance.now() - started;
 
     const fill = await weightFiller(weights);
@@ -126,8 +132,8 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
       files: [...folder.files],
       weights: packed,
       regions: { io: plan.regions.io, state: plan.regions.state },
-      entries: signatures(plan),
-      targets: { wasm: target },
+      entries: { ...plan.entries },
+      targets: written.targets,
       ...(model.kind === "language-model" && { languageModel: describeLanguageModel(model, plan, bounds) }),
     };
     // What every load asks of a manifest, asked once before anyone can load it.
@@ -148,14 +154,14 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
             described: operations(described[name]!),
             lowered: operations(lowered[name]!),
             fused: operations(graph),
-            steps: plan.entries[name]!.steps.length,
+            steps: Math.max(...Object.values(plan.targets).map(({ plans }) => plans[name]!.length)),
           },
         ]),
       ),
-      kernels: { count: target.kernels.length, bytes: kernelBytes },
+      kernels: written.kernels,
       parameters: { count, f32Bytes: 4 * count },
       weights: packed.bytes,
-      memoryBytes: target.memory.totalBytes,
+      memoryBytes: written.memoryBytes,
       timings: { graphMs, weightsMs: performance.now() - started - graphMs },
     };
   } catch (error) {
@@ -174,6 +180,7 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
   }
   knownOptions("compile", options, optionNames);
   const { out, weights, head, maxThreads = DEFAULT_MAX_THREADS, bounds = {}, files = {} } = options;
+  const { targets = DEFAULT_TARGETS } = options;
   knownOptions("compile: bounds", bounds, boundNames);
   requirePath("out", out);
   checkFiles(files);
@@ -181,16 +188,34 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
   if (head !== undefined && !headStorages.includes(head)) {
     throw invalidOption("head", headStorages.join(", "), head);
   }
+  const known = Array.isArray(targets) && targets.every((target) => targetNames.includes(target));
+  if (!known || targets.length === 0 || new Set(targets).size < targets.length) {
+    throw invalidOption("targets", `each of some of ${targetNames.join(", ")} once`, targets);
+  }
   if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > WASM_MAX_THREADS) {
     throw invalidOption("maxThreads", `a whole number from 1 to ${WASM_MAX_THREADS}`, maxThreads);
   }
 }
 
-/** What callers see of a plan's entries. */
-export function signatures({ entries }: Pick<Plan, "entries">): Manifest["entries"] {
-  return Object.fromEntries(
-    Object.entries(entries).map(([name, { steps: _, ...signature }]) => [name, signature]),
-  );
+/** Writes what each planned target needs. */
+async function writeTargets(folder: ArtifactFolder, plan: Plan) {
+  const wasm = plan.targets.wasm && (await writeWasmTarget(folder, plan));
+  const webgpu = plan.targets.webgpu && (await writeWebgpuTarget(folder, plan));
+  const targets: Manifest["targets"] = {
+    ...(wasm && { wasm: wasm.target }),
+    ...(webgpu && { webgpu: webgpu.target }),
+  };
+  const written = [wasm, webgpu].filter((target) => target !== undefined);
+  const kernels = written.map(({ target, kernelBytes }) => ({
+    count: target.kernels.length,
+    bytes: kernelBytes,
+  }));
+  const total = (of: "count" | "bytes") => kernels.reduce((sum, kernel) => sum + kernel[of], 0);
+  return {
+    targets,
+    kernels: { count: total("count"), bytes: total("bytes") },
+    memoryBytes: Math.max(...written.map(({ memoryBytes }) => memoryBytes)),
+  };
 }
 
 /** Names that the compiler gives to files of its own. */

@@ -1,3 +1,4 @@
+import type { KernelFunction } from "../../codegen/kernel/ir.ts";
 import type { Plan, PlannedKernel } from "../../codegen/schedule/plan.ts";
 import { assemble } from "../../codegen/targets/wasm/assemble.ts";
 import { renderKernelModule } from "../../codegen/targets/wasm/functions.ts";
@@ -10,6 +11,8 @@ export interface WrittenWasmTarget {
   readonly target: WasmTarget;
   /** Size of the largest module. */
   readonly kernelBytes: number;
+  /** Linear memory with every symbol at its bound and as many threads as there may be. */
+  readonly memoryBytes: number;
 }
 
 const modules: { readonly [K in keyof WasmTarget["modules"]]: string } = {
@@ -19,6 +22,11 @@ const modules: { readonly [K in keyof WasmTarget["modules"]]: string } = {
   relaxedShared: "kernels.threads.simd-relaxed.wasm",
 };
 
+/** A kernel's body for engines with or without relaxed SIMD. */
+export function bodyFor({ variants }: PlannedKernel, relaxed: boolean): KernelFunction {
+  return (relaxed ? variants.relaxed : undefined) ?? variants.baseline;
+}
+
 /** Writes the four modules of a plan, and each kernel as text that a person can read. */
 export async function writeWasmTarget(
   folder: Pick<ArtifactFolder, "write">,
@@ -27,14 +35,12 @@ export async function writeWasmTarget(
   const symbolOrder = [
     ...new Set(Object.values(plan.entries).flatMap(({ symbols }) => Object.keys(symbols))),
   ];
-  const memory = mapMemory(plan.regions, plan.maxThreads, symbolOrder);
-  const plans = Object.fromEntries(Object.entries(plan.entries).map(([name, { steps }]) => [name, steps]));
+  const memory = mapMemory(plan, symbolOrder);
+  const { kernels: planned, plans, arena } = plan.targets.wasm!;
   let kernelBytes = 0;
   for (const [variant, path] of Object.entries(modules)) {
     const wat = renderModule({
-      kernels: plan.kernels.map((kernel) =>
-        variant.startsWith("relaxed") ? kernel.relaxed : kernel.baseline,
-      ),
+      kernels: planned.map((kernel) => bodyFor(kernel, variant.startsWith("relaxed"))),
       plans,
       memory,
       symbolOrder,
@@ -45,16 +51,18 @@ export async function writeWasmTarget(
     await folder.write(path, binary);
   }
   const kernels: WasmTarget["kernels"] = [];
-  for (const kernel of plan.kernels) {
-    await folder.write(sourcePath(kernel), renderKernelModule([kernel.baseline]));
-    if (kernel.relaxed !== kernel.baseline) {
-      await folder.write(sourcePath(kernel, ".simd-relaxed"), renderKernelModule([kernel.relaxed]));
+  for (const kernel of planned) {
+    const { baseline, relaxed } = kernel.variants;
+    await folder.write(sourcePath(kernel), renderKernelModule([baseline]));
+    if (relaxed !== undefined) {
+      await folder.write(sourcePath(kernel, ".simd-relaxed"), renderKernelModule([relaxed]));
     }
     kernels.push({ name: kernel.name, source: sourcePath(kernel), template: kernel.template });
   }
   return {
-    target: { modules, memory, symbolOrder, arena: plan.regions.arena, kernels, plans },
+    target: { modules, memory, symbolOrder, arena: arena.bytes, kernels, plans },
     kernelBytes,
+    memoryBytes: memory.totalBytes,
   };
 }
 

@@ -2,7 +2,6 @@ import { schedule } from "../../codegen/schedule/schedule.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Tensors } from "../../ir/interpret.ts";
 import { FORMAT_VERSION, type Manifest } from "../../runtime/manifest.ts";
-import { signatures } from "../../src/compiler/compile.ts";
 import { writeWasmTarget } from "../../src/compiler/wasm-target.ts";
 import { sha256Chunks } from "./fake-artifact.ts";
 import { packWeights } from "./run-wasm.ts";
@@ -20,7 +19,7 @@ export async function memoryArtifact(
   const write = async (path: string, content: string | Uint8Array) => {
     files[path] = new Uint8Array(typeof content === "string" ? new TextEncoder().encode(content) : content);
   };
-  const plan = await schedule(graphs, { target: "wasm", maxThreads });
+  const plan = await schedule(graphs, { targets: ["wasm"], maxThreads });
   const { target } = await writeWasmTarget({ write }, plan);
   const bytes = plan.regions.weights;
   const weights = new Uint8Array(bytes);
@@ -38,7 +37,7 @@ export async function memoryArtifact(
     })),
     weights: { bytes, shards: [{ path: "weights", dataOffset: 0, bytes, regionOffset: 0 }] },
     regions: { io: plan.regions.io, state: plan.regions.state },
-    entries: signatures(plan),
+    entries: { ...plan.entries },
     targets: { wasm: target },
   };
   await write("manifest.json", JSON.stringify(manifest));

@@ -3,8 +3,7 @@
  * steps one kernel call at a time, so that a test can split every step over any number of threads without
  * starting one. Weights are packed by the obvious reference loops.
  */
-import type { KernelFunction } from "../../codegen/kernel/ir.ts";
-import type { Plan, PlannedState, WeightBuffer } from "../../codegen/schedule/plan.ts";
+import type { Plan, PlannedKernel, PlannedState, WeightBuffer } from "../../codegen/schedule/plan.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
 import { evaluate } from "../../codegen/schedule/symbols.ts";
 import { assemble } from "../../codegen/targets/wasm/assemble.ts";
@@ -13,7 +12,8 @@ import { type Graph, topologicalOrder, type Value } from "../../ir/graph.ts";
 import { type InterpretResult, interpret, type Tensors } from "../../ir/interpret.ts";
 import { allocate, sizeOf, type Tensor, type TensorData } from "../../ir/tensor.ts";
 import { type DType, substituteDims } from "../../ir/types.ts";
-import type { Argument, Region, TensorSlot } from "../../runtime/manifest.ts";
+import type { Argument, Region, Step, TensorSlot } from "../../runtime/manifest.ts";
+import { bodyFor } from "../../src/compiler/wasm-target.ts";
 import { hasRelaxedSimd } from "./kernel-host.ts";
 import { packGroupScales, packTernaryCodes, padTo } from "./pack.ts";
 import { type KernelCall, type Recording, replay, type Shares } from "./replay.ts";
@@ -71,15 +71,24 @@ export class WasmProgram {
   }
 
   static async compile(graphs: Readonly<Record<string, Graph>>): Promise<WasmProgram> {
-    const plan = await schedule(graphs, { target: "wasm", maxThreads: 1 });
+    const plan = await schedule(graphs, { targets: ["wasm"], maxThreads: 1 });
+    const { kernels } = plan.targets.wasm!;
     const assembled = (variant: Variant) =>
-      assemble(variant, renderKernelModule(plan.kernels.map((kernel) => kernel[variant])));
+      assemble(variant, renderKernelModule(kernels.map((kernel) => bodyFor(kernel, variant === "relaxed"))));
     const baseline = await assembled("baseline");
-    const differ = plan.kernels.some((kernel) => kernel.baseline !== kernel.relaxed);
+    const differ = kernels.some((kernel) => kernel.variants.relaxed !== undefined);
     return new WasmProgram(plan, graphs, {
       baseline,
       relaxed: differ ? await assembled("relaxed") : baseline,
     });
+  }
+
+  get kernels(): readonly PlannedKernel[] {
+    return this.plan.targets.wasm!.kernels;
+  }
+
+  steps(entry: string): readonly Step[] {
+    return this.plan.targets.wasm!.plans[entry]!;
   }
 
   /** Computes what `interpret` computes, from the same tensors. */
@@ -107,9 +116,9 @@ export class WasmProgram {
       bytes: bytesOf(tensors.inputs[name]!.data),
     }));
 
-    const kernels = new Map(plan.kernels.map((kernel) => [kernel.name, kernel.baseline]));
+    const kernels = new Map(this.kernels.map((kernel) => [kernel.name, kernel]));
     const calls: KernelCall[] = [];
-    for (const step of entry.steps) {
+    for (const step of this.steps(entryName)) {
       const guarded = step.guard && evaluate(step.guard.value, symbols);
       if (guarded !== undefined && (guarded < step.guard!.lower || guarded > step.guard!.upper)) continue;
       const values = step.arguments.map((argument) => argumentValue(argument, at, symbols));
@@ -176,22 +185,23 @@ export async function runWasm(
   return program.run("run", tensors, options);
 }
 
-function requireArity(kernel: KernelFunction, given: number): void {
-  if (kernel.parameters.length !== given + 2) {
-    throw new Error(`${kernel.name} takes ${kernel.parameters.length - 2} arguments and is given ${given}`);
+function requireArity(kernel: PlannedKernel, given: number): void {
+  if (kernel.parameters.length !== given) {
+    throw new Error(`${kernel.name} takes ${kernel.parameters.length} arguments and is given ${given}`);
   }
 }
 
 type Addresses = Readonly<Record<Region | "scratch" | "end", number>>;
 
-function layOut({ regions }: Plan): Addresses {
+function layOut({ regions, targets }: Plan): Addresses {
+  const { arena: temporaries, scratch: perThread } = targets.wasm!;
   // The first page stays free: kernels may address from below a buffer.
   const io = PAGE;
   const arena = padTo(io + regions.io, 64);
-  const state = padTo(arena + regions.arena, 64);
+  const state = padTo(arena + temporaries.bytes, 64);
   const weights = padTo(state + regions.state, 64);
   const scratch = padTo(weights + regions.weights, 64);
-  return { io, arena, state, weights, scratch, end: scratch + regions.scratch };
+  return { io, arena, state, weights, scratch, end: scratch + perThread };
 }
 
 function argumentValue(argument: Argument, at: Addresses, symbols: ReadonlyMap<string, number>): number {

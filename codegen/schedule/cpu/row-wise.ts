@@ -4,6 +4,7 @@ import type { SymbolExpr } from "../../../runtime/manifest.ts";
 import { codesPlace, paddedColumns } from "../activation-codes.ts";
 import { bufferArgument, type DraftArgument, i32Argument } from "../draft.ts";
 import { prologueOf } from "../epilogue.ts";
+import { rowOperands } from "../inline.ts";
 import { leadingRows } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
 
@@ -16,7 +17,7 @@ export function quantizeRule(node: NodeOf<"quantize">, context: RuleContext): vo
   const operands = norm ? node.operands.slice(0, -1) : node.operands;
   const dims = context.dims(codes);
   const k = dims.at(-1) as number;
-  const head = prologueOf(prologue ?? arg(0), operands, dims, context);
+  const head = prologueOf(prologue ?? arg(0), rowOperands(operands, dims, context), dims, context);
   const place = codesPlace(codes, context);
   context.assign(codes, place);
   const perRow = bufferArgument(context.allocate(d));
@@ -73,7 +74,7 @@ function normalize(
   own: Readonly<Record<string, DraftArgument>>,
 ): void {
   const dims = context.dims(result);
-  const head = prologueOf(arg(0), [x], dims, context);
+  const head = prologueOf(arg(0), rowOperands([x], dims, context), dims, context);
   const rows: SymbolExpr = leadingRows(result, context);
   context.call(
     {

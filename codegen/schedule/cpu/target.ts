@@ -1,59 +1,42 @@
-import { loadTemplate, specialize } from "../../kernel/frontend.ts";
-import type { KernelFunction } from "../../kernel/ir.ts";
-import { templatePath } from "../../kernel/template-path.ts";
-import {
-  type MathFunction,
-  type MathHelpers,
-  mathFunctions,
-  scalarLanes,
-  type TargetCode,
-} from "../lanes.ts";
+import { placeInMemory } from "../arena.ts";
+import { scalarLanes, type TargetCode } from "../lanes.ts";
 import type { Templates } from "../library.ts";
-import type { Target } from "../schedule.ts";
+import type { TargetClass } from "../schedule.ts";
+import { loadMath, loadTemplates, type TemplateFile } from "../templates.ts";
 import { vectorLanes } from "./lanes.ts";
 import { cpuRules } from "./rules.ts";
 
-/** Template files of `templates/cpu`, the function each exports, and whether it has a relaxed SIMD variant. */
-const files: Readonly<Record<string, { readonly fn: string; readonly relaxed: boolean }>> = {
-  attention: { fn: "attention", relaxed: false },
-  "cache-write": { fn: "cacheWrite", relaxed: false },
-  "dense-matmul": { fn: "denseMatmul", relaxed: false },
-  embedding: { fn: "embedding", relaxed: false },
-  "int8-matmul": { fn: "int8Matmul", relaxed: false },
-  quantize: { fn: "quantize", relaxed: false },
-  "rms-norm": { fn: "rmsNorm", relaxed: false },
-  rope: { fn: "rope", relaxed: false },
-  softmax: { fn: "softmax", relaxed: false },
-  "ternary-dense-matmul": { fn: "ternaryDenseMatmul", relaxed: false },
-  "ternary-matmul": { fn: "ternaryMatmul", relaxed: true },
+const files: Readonly<Record<string, TemplateFile>> = {
+  attention: { file: "attention", fn: "attention" },
+  "cache-write": { file: "cache-write", fn: "cacheWrite" },
+  "dense-matmul": { file: "dense-matmul", fn: "denseMatmul" },
+  embedding: { file: "embedding", fn: "embedding" },
+  "int8-matmul": { file: "int8-matmul", fn: "int8Matmul" },
+  quantize: { file: "quantize", fn: "quantize" },
+  "rms-norm": { file: "rms-norm", fn: "rmsNorm" },
+  rope: { file: "rope", fn: "rope" },
+  softmax: { file: "softmax", fn: "softmax" },
+  "ternary-dense-matmul": { file: "ternary-dense-matmul", fn: "ternaryDenseMatmul" },
+  "ternary-matmul": {
+    file: "ternary-matmul",
+    fn: "ternaryMatmul",
+    variants: { baseline: { relaxed: false }, relaxed: { relaxed: true } },
+  },
 };
+
+/** A 32-bit linear memory. */
+const ADDRESS_SPACE = 2 ** 32;
 
 let parts: Promise<{ readonly templates: Templates; readonly code: TargetCode }> | undefined;
 
 /** The CPU class of targets: kernels over a range of items for each thread, with v128 lanes. */
-export async function cpuTarget(name: string): Promise<Target> {
+export async function cpuTarget(): Promise<TargetClass> {
   parts ??= loadParts();
-  return { name, rules: cpuRules, ...(await parts) };
+  return { rules: cpuRules, placeTemporaries: placeInMemory, addressSpace: ADDRESS_SPACE, ...(await parts) };
 }
 
 async function loadParts() {
-  const templates: Templates = new Map(
-    await Promise.all(
-      Object.entries(files).map(async ([file, { fn, relaxed }]) => {
-        const template = await loadTemplate(templatePath(`cpu/${file}.ts`), fn);
-        return [file, { template, source: `templates/cpu/${file}.ts`, relaxed }] as const;
-      }),
-    ),
-  );
-  const code = { one: scalarLanes(await mathHelpers("")), many: vectorLanes(await mathHelpers("4")) };
+  const templates = await loadTemplates("cpu", files);
+  const code = { one: scalarLanes(await loadMath("cpu")), many: vectorLanes(await loadMath("cpu", "4")) };
   return { templates, code };
-}
-
-async function mathHelpers(suffix: "" | "4"): Promise<MathHelpers> {
-  const helpers: Partial<Record<MathFunction, KernelFunction>> = {};
-  for (const fn of mathFunctions) {
-    const template = await loadTemplate(templatePath("cpu/math.ts"), `${fn}${suffix}`);
-    helpers[fn] = specialize(template, { name: `math_${fn}${suffix}` });
-  }
-  return helpers as MathHelpers;
 }

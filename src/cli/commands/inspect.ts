@@ -52,10 +52,9 @@ async function inspectModel(path: string | undefined, options: InspectOptions): 
       return printGraph(graphs[chooseEntry(graphs, entry)]!);
     }
     const graphs = lower();
-    const plan = await schedule(graphs, { target: "wasm", maxThreads: 1 });
+    const plan = await schedule(graphs, { targets: ["wasm"], maxThreads: 1 });
     if (options.kernel !== undefined) return kernelText(plan, options.kernel);
-    if (options.plan)
-      return formatPlan(entry === undefined ? plan : onlyEntry(plan, chooseEntry(graphs, entry)));
+    if (options.plan) return formatPlan(plan, "wasm", entry && chooseEntry(graphs, entry));
     const counts = stages.map((stage) => [
       stage,
       ...Object.values(lower(stage)).map((graph) => `${partitionParameters(graph).runTime.length}`),
@@ -79,13 +78,10 @@ function chooseEntry(entries: Readonly<Record<string, unknown>>, name?: string):
   });
 }
 
-function onlyEntry(plan: Plan, name: string): Plan {
-  return { ...plan, entries: { [name]: plan.entries[name]! } };
-}
-
-function kernelText({ kernels }: Plan, name: string): string {
+function kernelText({ targets }: Plan, name: string): string {
+  const { kernels } = targets.wasm!;
   const kernel = kernels.find((candidate) => candidate.name === name);
-  if (kernel !== undefined) return renderKernelModule([kernel.baseline]);
+  if (kernel !== undefined) return renderKernelModule([kernel.variants.baseline]);
   throw unknownKernel(kernels, name);
 }
 

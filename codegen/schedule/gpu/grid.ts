@@ -1,0 +1,117 @@
+/** How GPU rules cut work into workgroups. */
+import { BitloomError } from "../../../errors/index.ts";
+import type { SymbolExpr } from "../../../runtime/manifest.ts";
+import type { BufferArgument, DraftStep, Grid } from "../draft.ts";
+import type { RuleContext } from "../rules.ts";
+import { ceilDiv, sum } from "../symbols.ts";
+
+/** Workgroups that WebGPU guarantees along one axis. */
+const MAX_WORKGROUPS = 65_535;
+/** Bytes that WebGPU guarantees a binding may have. */
+const MAX_BINDING_BYTES = 128 * 2 ** 20;
+/** Pieces of weights start at multiples of so many columns, so that their rows and scales start aligned. */
+const COLUMN_STEP = 256;
+
+/** Workgroups of a kernel that goes on to every `workgroupCount()`-th piece of work. */
+export function strided(pieces: SymbolExpr, context: RuleContext): Grid {
+  return [context.upperBound(pieces) > MAX_WORKGROUPS ? ["min", pieces, MAX_WORKGROUPS] : pieces, 1];
+}
+
+export const PAIRWISE_WORKGROUP = 64;
+
+/** Workgroups of a kernel whose invocations each take an element, then every so-many-th. */
+export function elementwiseGrid(elements: SymbolExpr, context: RuleContext): Grid {
+  return strided(ceilDiv(elements, PAIRWISE_WORKGROUP), context);
+}
+
+/** Options of a kernel whose workgroups each take a row of k values. */
+export function rowShape(k: SymbolExpr, context: RuleContext) {
+  const most = context.upperBound(k);
+  const workgroupSize = most <= 1024 ? 64 : 256;
+  const passes = Math.ceil(most / (4 * workgroupSize));
+  // Longer rows are computed anew for each pass over them.
+  return { workgroupSize, held: passes <= 8 ? passes : 0 };
+}
+
+type Guard = NonNullable<DraftStep["guard"]>;
+
+/** How a product of so many rows is computed: by products with vectors, `tileRows` at once, or by tiles. */
+export type ProductShape =
+  | { readonly kind: "gemv"; readonly oneRow: boolean; readonly tileRows: 1 | 4 }
+  | { readonly kind: "gemm"; readonly oneRow: false };
+
+/** Rows that products with vectors are faster for. */
+const GEMV_ROWS = 8;
+
+/** Emits a product for as many rows as there can be, guarded where only a call knows. */
+export function byRows(
+  rows: SymbolExpr,
+  context: RuleContext,
+  emit: (shape: ProductShape, guard?: Guard) => void,
+): void {
+  const most = context.upperBound(rows);
+  const shapes: readonly (readonly [shape: ProductShape, lower: number, upper: number])[] = [
+    [{ kind: "gemv", oneRow: true, tileRows: 1 }, 1, 1],
+    [{ kind: "gemv", oneRow: false, tileRows: 4 }, 2, Math.min(GEMV_ROWS, most)],
+    [{ kind: "gemm", oneRow: false }, GEMV_ROWS + 1, most],
+  ];
+  for (const [shape, lower, upper] of shapes) {
+    if (lower > upper) continue;
+    if (typeof rows === "number") {
+      if (lower <= rows && rows <= upper) emit(shape);
+    } else if (most === 1) emit(shape);
+    else emit(shape, { value: rows, lower, upper });
+  }
+}
+
+/** Tiles of a matrix product: 32 rows times 32 columns. */
+export const tile = { workgroupSize: 64, rowThreads: 8, edge: 4, subgroups: false } as const;
+export const TILE_EDGE = 32;
+
+/** Some columns of a product, or rows of a table. */
+export interface Piece {
+  readonly first: number;
+  readonly count: number;
+}
+
+/**
+ * Cuts the rows of a weight of `bytesPerRow` so that each piece is one binding; `rowsPerWorkgroup` of them are a
+ * workgroup's. With 0 bytes it cannot be cut.
+ *
+ * @throws LIMIT_EXCEEDED where one that cannot be cut has too many rows
+ */
+export function pieces(n: number, bytesPerRow: number, rowsPerWorkgroup: number): readonly Piece[] {
+  const most = Math.min(Math.floor(MAX_BINDING_BYTES / bytesPerRow), MAX_WORKGROUPS * rowsPerWorkgroup);
+  if (n <= most) return [{ first: 0, count: n }];
+  if (bytesPerRow === 0) {
+    throw new BitloomError("LIMIT_EXCEEDED", "a weight with scales in groups has too many rows", {
+      expected: `at most ${most}`,
+      received: String(n),
+    });
+  }
+  const step = Math.max(COLUMN_STEP, Math.floor(most / COLUMN_STEP) * COLUMN_STEP);
+  const count = Math.ceil(n / step);
+  return Array.from({ length: count }, (_, i) => ({
+    first: i * step,
+    count: Math.min(step, n - i * step),
+  }));
+}
+
+/** The part of a weight's buffer that holds a piece of its rows. */
+export function pieceOf(
+  argument: BufferArgument,
+  { first, count }: Piece,
+  n: number,
+  bytesPerRow: number,
+): BufferArgument {
+  if (count === n) return argument;
+  const offset = first * bytesPerRow;
+  const isLast = first + count === n;
+  const bytes = isLast ? sum(argument.bytes, -offset) : count * bytesPerRow;
+  return {
+    ...argument,
+    offset: sum(argument.offset, offset),
+    bytes,
+    ...(!isLast && { extent: count * bytesPerRow }),
+  };
+}

@@ -1,0 +1,22 @@
+import type { RuleTable } from "../rules.ts";
+import { tensorRules } from "../tensor-rules.ts";
+import { uncoveredRules } from "../uncovered.ts";
+import { embeddingRule } from "./embedding.ts";
+import { linearRule, ternaryMatmulRule } from "./matmul.ts";
+import { quantizeRule, rmsNormRule, softmaxRule } from "./row-wise.ts";
+import { attentionRule, cacheWriteRule, ropeRule } from "./sequence.ts";
+
+/** Every op on the GPU class of targets: its rule, or why it has none. */
+export const gpuRules: RuleTable = {
+  ...tensorRules,
+  ...uncoveredRules,
+  ternary_matmul: ternaryMatmulRule,
+  linear: linearRule,
+  embedding: embeddingRule,
+  quantize: quantizeRule,
+  rms_norm: rmsNormRule,
+  softmax: softmaxRule,
+  rope: ropeRule,
+  cache_write: cacheWriteRule,
+  attention: attentionRule,
+};

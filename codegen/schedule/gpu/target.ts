@@ -1,0 +1,40 @@
+import { placeInBuffers } from "../arena.ts";
+import { scalarLanes, type TargetCode } from "../lanes.ts";
+import type { Templates } from "../library.ts";
+import type { TargetClass } from "../schedule.ts";
+import { loadMath, loadTemplates, type TemplateFile } from "../templates.ts";
+import { MAX_BUFFERS } from "./fit.ts";
+import { gpuRules } from "./rules.ts";
+
+/** Kernels that combine what the invocations of a workgroup have: through shared memory, or by subgroups. */
+const reducing = { baseline: { subgroups: false }, subgroups: { subgroups: true } };
+
+const files: Readonly<Record<string, TemplateFile>> = {
+  attention: { file: "attention", fn: "attention" },
+  "cache-write": { file: "cache-write", fn: "cacheWrite" },
+  "dense-gemm": { file: "dense-gemm", fn: "denseGemm" },
+  "dense-gemv": { file: "dense-gemv", fn: "denseGemv", variants: reducing },
+  embedding: { file: "embedding", fn: "embedding" },
+  quantize: { file: "quantize", fn: "quantize", variants: reducing },
+  "rms-norm": { file: "rms-norm", fn: "rmsNorm", variants: reducing },
+  rope: { file: "rope", fn: "rope" },
+  "row-magnitudes": { file: "quantize", fn: "rowMagnitudes", variants: reducing },
+  softmax: { file: "softmax", fn: "softmax", variants: reducing },
+  "ternary-dense-gemm": { file: "ternary-dense-gemm", fn: "ternaryDenseGemm" },
+  "ternary-dense-gemv": { file: "ternary-dense-gemv", fn: "ternaryDenseGemv", variants: reducing },
+  "ternary-gemm": { file: "ternary-gemm", fn: "ternaryGemm" },
+  "ternary-gemv": { file: "ternary-gemv", fn: "ternaryGemv", variants: reducing },
+};
+
+let parts: Promise<{ readonly templates: Templates; readonly code: TargetCode }> | undefined;
+
+/** The GPU class of targets: kernels for workgroups, and an invocation for each item of generated ones. */
+export async function gpuTarget(): Promise<TargetClass> {
+  parts ??= loadParts();
+  return { rules: gpuRules, placeTemporaries: placeInBuffers, ...(await parts) };
+}
+
+async function loadParts() {
+  const templates = await loadTemplates("gpu", files);
+  return { templates, code: { one: scalarLanes(await loadMath("gpu")), buffers: MAX_BUFFERS } };
+}
