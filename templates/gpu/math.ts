@@ -110,8 +110,9 @@ export function erf(x: f32): f32 {
   p = p * s - 2.67681349e-2;
   p = p * s + 1.12819925e-1;
   p = p * s - 3.76125336e-1;
+  // Not p x + x: for the least x the product would vanish.
   p = p * s + 1.28379166e-1;
-  return p * x + x;
+  return (1 + p) * x;
 }
 
 /** x sigmoid(x). */
