@@ -46,7 +46,7 @@ export function walk(
 }
 
 /** The expressions an expression is made of. */
-export function operandsOf(e: Expr): readonly Expr[] {
+function operandsOf(e: Expr): readonly Expr[] {
   switch (e.kind) {
     case "literal":
     case "ref":
