@@ -39,10 +39,11 @@ export function openGpu(): Promise<GPU> {
 }
 
 /**
- * A device with the features kernels use and the largest buffers.
+ * A device with the features kernels use and the largest buffers, or a bare one: without optional features and
+ * with WebGPU's least limits.
  * @throws what is missing where this machine has none
  */
-export async function openDevice(): Promise<GPUDevice> {
+export async function openDevice({ bare = false } = {}): Promise<GPUDevice> {
   const gpu = await openGpu();
   const adapter = await gpu.requestAdapter();
   if (adapter === null) {
@@ -51,6 +52,7 @@ export async function openDevice(): Promise<GPUDevice> {
         `Its warnings on standard error say why. Vulkan driver: ${process.env.VK_ICD_FILENAMES ?? "the system's"}.`,
     );
   }
+  if (bare) return adapter.requestDevice();
   const wanted: GPUFeatureName[] = ["subgroups", "shader-f16", "timestamp-query"];
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   return adapter.requestDevice({

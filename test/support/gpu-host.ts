@@ -54,11 +54,14 @@ export class GpuHost {
     this.packedDot = packedDot;
   }
 
-  /** @throws what is missing where this machine has no device */
-  static async open(): Promise<GpuHost> {
+  /**
+   * With `bare`, on a device that has no optional feature and only the least limits.
+   * @throws what is missing where this machine has no device
+   */
+  static async open({ bare = false } = {}): Promise<GpuHost> {
     const gpu = await openGpu();
-    const packedDot = gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product");
-    return new GpuHost(await openDevice(), packedDot);
+    const packedDot = !bare && gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product");
+    return new GpuHost(await openDevice({ bare }), packedDot);
   }
 
   /** Specializes `name` of templates/gpu/`file`. */

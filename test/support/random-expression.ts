@@ -18,8 +18,7 @@ const fround = Math.fround;
 const saturate = (x: number) =>
   Number.isNaN(x) ? 0 : Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.trunc(x))) | 0;
 /** A number as the kernel language writes it. */
-const literal = (value: number) =>
-  Object.is(value, -0) ? "(-0)" : value < 0 ? `(${value})` : String(value);
+const literal = (value: number) => (Object.is(value, -0) ? "(-0)" : value < 0 ? `(${value})` : String(value));
 
 /** Throws where a sum or product of whole numbers is no longer exact. */
 function whole(x: number): number {

@@ -1,6 +1,14 @@
 import type { BinaryOperator, Expr, KernelFunction, Stmt } from "../../kernel/ir.ts";
 import { type Callee, ExpressionRenderer, type FunctionScope } from "./expressions.ts";
-import { type Builtin, builtinName, builtins, type Memory, type ModuleContext, wgslType } from "./module.ts";
+import {
+  type Builtin,
+  builtinName,
+  builtins,
+  comment,
+  type Memory,
+  type ModuleContext,
+  wgslType,
+} from "./module.ts";
 import { Names } from "./names.ts";
 
 const compound: Partial<Record<BinaryOperator, string>> = {
@@ -182,8 +190,7 @@ export class HelperLibrary {
     const used = [...renderer.builtins];
     const parameters = [...used.map((builtin) => builtins[builtin]), ...values].join(", ");
     const result = fn.result === undefined ? "" : ` -> ${wgslType(fn.result)}`;
-    const doc = fn.doc === undefined ? [] : [`// ${fn.doc}`];
-    this.texts.push([...doc, `fn ${name}(${parameters})${result} {`, ...body, "}"].join("\n"));
+    this.texts.push([...comment(fn.doc), `fn ${name}(${parameters})${result} {`, ...body, "}"].join("\n"));
     return used;
   }
 }

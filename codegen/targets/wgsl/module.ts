@@ -65,6 +65,17 @@ export function specialName(bits: number): string {
   return `bits_${bits.toString(16).padStart(8, "0")}`;
 }
 
+/** A doc sentence as comment lines. */
+export function comment(doc: string | undefined): string[] {
+  const lines: string[] = [];
+  for (const word of doc?.split(" ") ?? []) {
+    const longer = `${lines.at(-1)} ${word}`;
+    if (lines.length > 0 && longer.length <= 100) lines[lines.length - 1] = longer;
+    else lines.push(`// ${word}`);
+  }
+  return lines;
+}
+
 /** The WGSL type of a value. */
 export function wgslType(type: ValueType): string {
   switch (type) {

@@ -188,6 +188,20 @@ describe("a kernel for workgroups", () => {
   });
 });
 
+describe("a device without optional features", () => {
+  test("takes the variant without subgroups, and refuses the other", async () => {
+    const bare = await GpuHost.open({ bare: true });
+    try {
+      const options = { workgroupSize: 64, subgroups: false };
+      expect((await bare.load(await parseKernel(dotRows, options))).module.usesPackedDot).toBe(false);
+      const other = await parseKernel(dotRows, { ...options, subgroups: true });
+      await expect(bare.load(other)).rejects.toThrow(/extension 'subgroups' is not allowed/);
+    } finally {
+      bare.close();
+    }
+  });
+});
+
 /** A kernel over a range of items, from its statements. */
 const overItems = (body: string, parameters = "x: Buffer<f32>, out: Buffer<f32>") =>
   parseKernel(`export function kernel(${parameters}, begin: i32, end: i32): void {\n${body}\n}`);

@@ -19,7 +19,15 @@ import {
 } from "../../kernel/ir.ts";
 import { walk } from "../../kernel/walk.ts";
 import { FunctionRenderer, HelperLibrary } from "./function.ts";
-import { builtins, elementType, type Memory, ModuleContext, specialName, unsupported } from "./module.ts";
+import {
+  builtins,
+  comment,
+  elementType,
+  type Memory,
+  ModuleContext,
+  specialName,
+  unsupported,
+} from "./module.ts";
 import { Names } from "./names.ts";
 import { snippetTexts } from "./snippets.ts";
 
@@ -145,7 +153,7 @@ export function renderWgsl(kernel: KernelFunction, options: WgslOptions = {}): W
   refuseBeyondLimits(kernel, bindings.length, workgroupSize, { ...guaranteed, ...options.limits });
   const inputs = [...renderer.builtins].map((builtin) => `@builtin(${builtin}) ${builtins[builtin]}`);
   const entry = [
-    ...(kernel.doc === undefined ? [] : [`// ${kernel.doc}`]),
+    ...comment(kernel.doc),
     `@compute @workgroup_size(${workgroupSize})`,
     ...signature(entryPoint, inputs),
     ...lines,
