@@ -13,6 +13,8 @@ export default defineConfig({
   platform: "neutral",
   deps: { neverBundle: [/^node:/] },
   dts: true,
+  // Models have [Symbol.dispose], which the libraries of TypeScript before ESNext do not know.
+  banner: { dts: '/// <reference lib="esnext.disposable" />' },
   clean: true,
   sourcemap: true,
   fixedExtension: false,

@@ -41,7 +41,7 @@ import { templatePath } from "bitloom/codegen";
 import { load as loadArtifact } from "bitloom/runtime";
 import { load } from "./dist/index.js";
 
-const typed = await load({ threads: 1 });
+const typed = await load(undefined, { threads: 1 });
 const plain = await loadArtifact("dist", { threads: 1 });
 const x = { data: new Float32Array(40).map((_, i) => Math.sin(i)), dims: [2, 20] };
 const { logits } = await typed.run({ x });
@@ -58,15 +58,31 @@ await typed.dispose();
 await plain.dispose();
 `;
 
-const typesProgram = `import { load } from "./dist/index.js";
+const typesProgram = `import { load as loadArtifact } from "bitloom/runtime";
+import { type Inputs, load, type Outputs } from "./dist/index.js";
 
 const model = await load();
+const elsewhere: typeof model = await loadArtifact<Inputs, Outputs>("https://example.org/mlp/", { threads: 1 });
 const { logits } = await model.run({ x: { data: new Float32Array(40), dims: [2, 20] as const } });
 const classes: 3 = logits.dims[1];
 // @ts-expect-error the input is called x
 await model.run({ y: new Float32Array(20) });
-console.log(classes);
+console.log(classes, elsewhere);
 `;
+
+// A page's project: no types of Node, an older library, and declarations checked too.
+const pageConfig = {
+  compilerOptions: {
+    noEmit: true,
+    strict: true,
+    module: "nodenext",
+    target: "es2022",
+    lib: ["es2022", "dom"],
+    types: [],
+    skipLibCheck: false,
+  },
+  files: ["use.ts", "mlp.ts"],
+};
 
 try {
   const [{ filename, size }] = JSON.parse(
@@ -107,6 +123,10 @@ try {
     run("npx", ["tsc", ...options, "--lib", "es2023", "use.ts", "mlp.ts"]),
     "",
   );
+
+  writeFileSync(join(folder, "tsconfig.json"), JSON.stringify(pageConfig));
+  check("types in a page's project", run("npx", ["tsc", "--project", "."]), "");
+  rmSync(join(folder, "tsconfig.json"));
 
   const wrong = model.replace("linear(12, 3", "linear(13, 3");
   writeFileSync(join(folder, "wrong.ts"), wrong);
