@@ -1,4 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { call, local } from "../../codegen/kernel/build.ts";
+import { loadTemplate, specialize } from "../../codegen/kernel/frontend.ts";
+import { inline } from "../../test/support/kernel-host.ts";
 import {
   type AttentionShape,
   attend,
@@ -8,6 +11,7 @@ import {
 } from "../../test/support/kernels/attention.ts";
 import { pseudoRandom } from "../../test/support/kernels/floats.ts";
 import { gpuKernel, subgroupVariants } from "../../test/support/kernels/gpu-variants.ts";
+import { quantizeRows } from "../../test/support/kernels/quantized.ts";
 import { rotate } from "../../test/support/kernels/rows.ts";
 
 const small = { workgroupSize: 32, subgroups: false, rowThreads: 4, edge: 2 };
@@ -177,4 +181,38 @@ describe.each(subgroupVariants)("attentionDecode, subgroups %s", (subgroups) => 
       },
     );
   });
+});
+
+test("a quantizer combines parts of attention in its prologue", async () => {
+  const [batch, heads, dim, splits, keys, capacity] = [2, 3, 8, 3, 32, 96];
+  const width = dim + 2;
+  const partials = pseudoRandom(batch * heads * splits * width, 1);
+  // The sums of weights are positive.
+  for (let end = width - 1; end < partials.length; end += width) partials[end] = 1 + partials[end]! ** 2;
+  const given = { partials, positions: Int32Array.of(40, 95), heads, dim, splits, keys, capacity };
+
+  const combined = new Float32Array(batch * heads * dim);
+  const combine = await gpuKernel("attention-combine.ts", "attentionCombine", { workgroupSize: 32 });
+  await combine({ ...given, batch, out: combined }, { workgroups: 1 });
+
+  const file = new URL("attention-combine.ts", import.meta.url).pathname;
+  const helper = specialize(await loadTemplate(file, "combinedAttention"), { name: "combined_attention" });
+  const captures = helper.parameters.filter(({ name }) => name !== "row" && name !== "column");
+  const values = helper.parameters.map((parameter) =>
+    parameter.kind === "buffer" ? parameter : local(parameter.name, parameter.type),
+  );
+  const position = [
+    ["row", "i32"],
+    ["column", "i32"],
+  ] as const;
+  const prologue = { ...inline(position, call(helper, values), captures), helpers: [helper] };
+  const k = heads * dim;
+  const options = { workgroupSize: 32, subgroups: false, held: 1, norm: false, perTensor: false, qmax: 127 };
+  const quantize = await gpuKernel("quantize.ts", "quantize", { ...options, prologue });
+  const codes = new Int8Array(batch * 64);
+  const d = new Float32Array(batch);
+  const sums = new Int32Array(batch);
+  const sizes = { rows: batch, k, kPadded: 64 };
+  await quantize({ ...given, codes, d, sums, ...sizes }, { workgroups: batch });
+  expect({ codes, d, sums }).toEqual(quantizeRows(combined, batch, k, 127, false));
 });

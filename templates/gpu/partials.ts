@@ -56,8 +56,7 @@ export function workgroupSums(
     const place = (local % lanes) * members + local / lanes;
     for (const i of unroll(results)) partials[lanes * i * members + place] = mine[i]!;
     workgroupBarrier();
-    for (const step of unroll(Math.log2(members))) {
-      const distance = members / 2 ** (step + 1);
+    for (let distance: i32 = members / 2; distance > 0; distance >>= 1) {
       if (local / lanes < distance) {
         for (const i of unroll(results)) {
           const at = lanes * i * members + place;

@@ -20,7 +20,7 @@ import {
 import { exactReciprocal } from "./exact-reciprocal.ts";
 import { openNormalizedRow } from "./normalized-row.ts";
 import { eachFour, type LoadFour, openRow, type RowOptions } from "./row-values.ts";
-import { workgroupMax, workgroupSum } from "./workgroup.ts";
+import { type WorkgroupOptions, workgroupMax, workgroupSum } from "./workgroup.ts";
 
 /** What a specialization of {@link rowMagnitudes} fixes. */
 export interface RowMagnitudesOptions extends RowOptions {
@@ -37,7 +37,7 @@ export interface QuantizeOptions extends RowMagnitudesOptions {
 }
 
 /**
- * Absmax quantization of rows to signed codes with a multiplicative dequantization scale:
+ * Absmax quantization of rows to signed codes with a multiplicative dequantization scale.
  * a = max(absmax, 1e-5), s = RN(qmax * RN(1/a)), code = clamp(RNE(RN(x * s))), d = RN(a * RN(1/qmax)).
  *
  * Grid: a workgroup takes a row, then every workgroupCount-th; `rows` workgroups take one each.
@@ -68,23 +68,14 @@ export function quantize(
   const highest: i32 = options.qmax;
   const lowest: i32 = -options.qmax - 1;
   const inverseQmax: f32 = 1 / options.qmax;
-  const noMagnitude: u32 = 0;
   const noSum: i32 = 0;
   const zero: f32 = 0;
 
-  let whole: u32 = 0;
-  if (options.perTensor) {
-    for (let row = localId(); row < rows; row += options.workgroupSize) {
-      whole = select(magnitudes[row]! > whole, magnitudes[row]!, whole);
-    }
-    whole = workgroupMax(options, words, noMagnitude, whole);
-  }
-
+  const whole = options.perTensor ? tensorMagnitude(options, words, magnitudes, rows) : 0;
   for (let row = workgroupId(); row < rows; row += workgroupCount()) {
     const held = registers(4 * options.held, zero);
     const load = open(options, floats, held, normWeight, row, k, eps);
-    let magnitude = whole;
-    if (!options.perTensor) magnitude = rowMagnitude(options, words, held, load, k);
+    const magnitude = options.perTensor ? whole : rowMagnitude(options, words, held, load, k);
     // NaN, infinity, or so large that 1/a would be subnormal.
     const bad = magnitude > 0x7e800000;
     const a = math.max(bits.u32ToF32(select(bad, 0, magnitude)), 1e-5);
@@ -147,6 +138,20 @@ function open(
 ): LoadFour {
   if (options.norm) return openNormalizedRow(options, slots, held, normWeight, row, k, eps);
   return openRow(options, held, row, k);
+}
+
+function tensorMagnitude(
+  options: Static<WorkgroupOptions>,
+  slots: Shared<u32>,
+  magnitudes: Buffer<u32>,
+  rows: i32,
+): u32 {
+  const zero: u32 = 0;
+  let largest: u32 = 0;
+  for (let row = localId(); row < rows; row += options.workgroupSize) {
+    largest = select(magnitudes[row]! > largest, magnitudes[row]!, largest);
+  }
+  return workgroupMax(options, slots, zero, largest);
 }
 
 function rowMagnitude(

@@ -1,4 +1,5 @@
 import {
+  type i32,
   localId,
   type Shared,
   type Static,
@@ -8,7 +9,6 @@ import {
   subgroupLane,
   subgroupMax,
   subgroupSize,
-  unroll,
   type word,
   workgroupBarrier,
 } from "bitloom/kernel";
@@ -71,8 +71,7 @@ function combine(
   const local = localId();
   slots[local] = x;
   workgroupBarrier();
-  for (const step of unroll(Math.log2(options.workgroupSize))) {
-    const distance = options.workgroupSize / 2 ** (step + 1);
+  for (let distance: i32 = options.workgroupSize / 2; distance > 0; distance >>= 1) {
     if (local < distance) slots[local] = pair(slots[local]!, slots[local + distance]!);
     workgroupBarrier();
   }
