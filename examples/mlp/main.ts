@@ -7,7 +7,7 @@ import { display, properties, weights } from "./weights.ts";
 // From the description to an artifact: kernels, packed weights, and a typed loader. Once.
 const out = fileURLToPath(new URL("dist", import.meta.url));
 const report = await compile(model, { out, weights });
-console.log(`${report.kernels.count} kernels and ${report.weights} bytes of weights in ${out}`);
+console.log(`${report.targets[0]!.kernels.count} kernels and ${report.weights} bytes of weights in ${out}`);
 
 // From the artifact to answers. This part needs the runtime alone, in Node or in a browser.
 const reader = await load(out);

@@ -4,6 +4,7 @@ import { BitloomError } from "../../errors/index.ts";
 const flags: ReadonlyMap<string, string> = new Map([
   ["out", "--out"],
   ["head", "--head"],
+  ["targets", "--target"],
   ["maxThreads", "--max-threads"],
   ["contextLength", "--context"],
   ["bounds.chunk", "--chunk"],

@@ -31,6 +31,10 @@ function tokenList(text: string): number[] {
   return text.split(",").map((id) => integer(0)(id.trim()));
 }
 
+function nameList(text: string): string[] {
+  return text.split(",").map((name) => name.trim());
+}
+
 const program = new Command("bitloom")
   .description("Compiles BitNet models into one small artifact and runs it.")
   .version(version)
@@ -55,7 +59,7 @@ const boundOptions = (command: Command) =>
 boundOptions(program.command("build").description("compile a model into an artifact folder"))
   .argument("[model]", modelArgument)
   .requiredOption("--out <folder>", "where the artifact goes")
-  .addOption(new Option("--target <targets>", "what to compile for").choices(["wasm"]).default("wasm"))
+  .option("--target <targets>", "what to compile for, comma-separated: wasm, webgpu", nameList, ["wasm"])
   .addOption(weightsOption())
   .addOption(randomOption())
   .addOption(headOption())

@@ -47,20 +47,27 @@ export interface CompileOptions {
   readonly onProgress?: (progress: CompileProgress) => void;
 }
 
+/** What a build made for one target. */
+export interface TargetReport {
+  readonly name: TargetName;
+  /** Kernels, and the bytes of them that a device loads. */
+  readonly kernels: { readonly count: number; readonly bytes: number };
+  /** Bytes of device memory with every symbol at its bound. */
+  readonly memoryBytes: number;
+}
+
 /** What a build made, for people. */
 export interface CompileReport {
   readonly out: string;
   readonly isLanguageModel: boolean;
-  /** Run-time operations of each entry as described, lowered and fused, and the steps of its plan. */
+  /** Run-time operations of each entry as described, lowered and fused, and the steps of its longest plan. */
   readonly entries: Readonly<
     Record<string, { described: number; lowered: number; fused: number; steps: number }>
   >;
-  readonly kernels: { readonly count: number; readonly bytes: number };
+  readonly targets: readonly TargetReport[];
   readonly parameters: { readonly count: number; readonly f32Bytes: number };
   /** Bytes of packed weights. */
   readonly weights: number;
-  /** Bytes of device memory with every symbol at its bound. */
-  readonly memoryBytes: number;
   readonly timings: { readonly graphMs: number; readonly weightsMs: number };
 }
 
@@ -158,10 +165,9 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
           },
         ]),
       ),
-      kernels: written.kernels,
+      targets: written.reports,
       parameters: { count, f32Bytes: 4 * count },
       weights: packed.bytes,
-      memoryBytes: written.memoryBytes,
       timings: { graphMs, weightsMs: performance.now() - started - graphMs },
     };
   } catch (error) {
@@ -190,7 +196,7 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
   }
   const known = Array.isArray(targets) && targets.every((target) => targetNames.includes(target));
   if (!known || targets.length === 0 || new Set(targets).size < targets.length) {
-    throw invalidOption("targets", `each of some of ${targetNames.join(", ")} once`, targets);
+    throw invalidOption("targets", `one or more of ${targetNames.join(", ")}, each once`, targets);
   }
   if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > WASM_MAX_THREADS) {
     throw invalidOption("maxThreads", `a whole number from 1 to ${WASM_MAX_THREADS}`, maxThreads);
@@ -205,17 +211,13 @@ async function writeTargets(folder: ArtifactFolder, plan: Plan) {
     ...(wasm && { wasm: wasm.target }),
     ...(webgpu && { webgpu: webgpu.target }),
   };
-  const written = [wasm, webgpu].filter((target) => target !== undefined);
-  const kernels = written.map(({ target, kernelBytes }) => ({
-    count: target.kernels.length,
-    bytes: kernelBytes,
-  }));
-  const total = (of: "count" | "bytes") => kernels.reduce((sum, kernel) => sum + kernel[of], 0);
-  return {
-    targets,
-    kernels: { count: total("count"), bytes: total("bytes") },
-    memoryBytes: Math.max(...written.map(({ memoryBytes }) => memoryBytes)),
-  };
+  const reports = Object.entries({ wasm, webgpu }).flatMap(([name, written]): TargetReport[] => {
+    if (written === undefined) return [];
+    const { target, kernelBytes, memoryBytes } = written;
+    const kernels = { count: target.kernels.length, bytes: kernelBytes };
+    return [{ name: name as TargetName, kernels, memoryBytes }];
+  });
+  return { targets, reports };
 }
 
 /** Names that the compiler gives to files of its own. */

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { formatBytes } from "../../../codegen/schedule/bytes.ts";
+import type { TargetName } from "../../../codegen/schedule/plan.ts";
 import { type CompileReport, compile } from "../../compiler/compile.ts";
 import type { HeadStorage } from "../../compiler/lower.ts";
 import { compareLogits } from "../compare-logits.ts";
@@ -12,7 +13,7 @@ import { warn } from "../warn.ts";
 
 export interface BuildOptions extends SubjectOptions {
   readonly out: string;
-  readonly target: "wasm";
+  readonly target: readonly TargetName[];
   readonly head?: HeadStorage;
   readonly context?: number;
   readonly chunk?: number;
@@ -60,7 +61,7 @@ async function compileTo(
   head: HeadStorage | undefined,
   { model, weights, files }: Subject,
   signal: AbortSignal,
-  { context, chunk, batch, maxThreads, verify }: BuildOptions,
+  { target, context, chunk, batch, maxThreads, verify }: BuildOptions,
 ): Promise<CompileReport> {
   const progress = new Progress();
   try {
@@ -68,6 +69,7 @@ async function compileTo(
       out,
       weights,
       files,
+      targets: target,
       bounds: { context, chunk, batch },
       ...(head && { head }),
       ...(maxThreads && { maxThreads }),
@@ -101,7 +103,7 @@ async function describeChange(subject: Subject, signal: AbortSignal, options: Bu
 }
 
 function describe(report: CompileReport): string {
-  const { entries, kernels, parameters, weights, memoryBytes, timings, out } = report;
+  const { entries, targets, parameters, weights, timings, out } = report;
   const ops = Object.entries(entries).map(([name, { described, lowered, fused, steps }]) => [
     name,
     `${described} ops described`,
@@ -118,8 +120,10 @@ ${formatTable([
       ? formatBytes(weights)
       : `${formatBytes(weights)}, ${(parameters.f32Bytes / weights).toFixed(1)} times smaller than f32`,
   ],
-  ["memory to run", formatBytes(memoryBytes)],
-  ["kernels", `${kernels.count}, ${formatBytes(kernels.bytes)} of WebAssembly`],
+  ...targets.map(({ name, kernels, memoryBytes }) => [
+    name,
+    `${kernels.count} kernels of ${formatBytes(kernels.bytes)}, ${formatBytes(memoryBytes)} of memory to run`,
+  ]),
   [
     "time",
     `${formatDuration(timings.graphMs)} for the graph, ${formatDuration(timings.weightsMs)} for the weights`,
