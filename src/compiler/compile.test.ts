@@ -37,8 +37,10 @@ it("writes the files it is given beside its own", async () => {
   expect(existsSync(join(out, "more/data.bin"))).toBe(true);
 });
 
+type Case = [name: string, change: object | null | undefined];
+
 describe("refuses before it writes anything", () => {
-  it.each([
+  it.each<Case>([
     ["no options", undefined],
     ["null for options", null],
     ["no bounds", { bounds: null }],
@@ -50,7 +52,7 @@ describe("refuses before it writes anything", () => {
     ["nothing for a file", { files: { "a.txt": undefined } }],
     ["a file outside of the artifact", { files: { "../a.txt": "" } }],
     ...["manifest.json", "index.js", "index.d.ts", "package.json", "kernels.wasm", "kernels/a.wat"].map(
-      (name) => [`a file called ${name}`, { files: { [name]: "" } }] as const,
+      (name): Case => [`a file called ${name}`, { files: { [name]: "" } }],
     ),
     ["a file called weights.safetensors", { files: { "weights.safetensors": "" } }],
     ["a shard", { files: { "weights-00001-of-00002.safetensors": "" } }],
