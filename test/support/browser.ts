@@ -6,6 +6,7 @@ import { extname, join, normalize, sep } from "node:path";
 import { type Browser, chromium } from "playwright-core";
 
 const mimeTypes: Record<string, string> = {
+  ".css": "text/css",
   ".html": "text/html",
   ".js": "text/javascript",
   ".json": "application/json",
