@@ -114,6 +114,12 @@ describe("scalar expressions", () => {
 });
 
 describe("errors", () => {
+  test.each([undefined, null, 5, {}])("%j is no text", (nothing) => {
+    expect(() => parseGraph(nothing as never)).toThrow(
+      expect.objectContaining({ code: "TEXT_SYNTAX", received: String(nothing) }),
+    );
+  });
+
   const body = (lines: string) =>
     `graph @g(n <= 4) {\n  %x: input f32[n, 3]\n  ${lines}\n  return y = %x\n}\n`;
 

@@ -21,6 +21,14 @@ export type Multiply<A extends number, B extends number> =
       : number
     : number;
 
+/** Whether `A <= B`; `boolean` where one of them is not a literal. */
+export type AtMost<A extends number, B extends number> =
+  Natural<A> extends true
+    ? Natural<B> extends true
+      ? { shorter: true; longer: false; same: AtMostDigits<`${A}`, `${B}`> }[LengthOrder<`${A}`, `${B}`>]
+      : boolean
+    : boolean;
+
 /** The sum of a tuple of literals. */
 export type Sum<All extends readonly number[], Total extends number = 0> = All extends readonly [
   infer First extends number,
@@ -50,6 +58,25 @@ interface Units {
   "9": [0, 0, 0, 0, 0, 0, 0, 0, 0];
 }
 type Digit = keyof Units;
+
+type LengthOrder<A extends string, B extends string> = A extends `${string}${infer RestA}`
+  ? B extends `${string}${infer RestB}`
+    ? LengthOrder<RestA, RestB>
+    : "longer"
+  : B extends ""
+    ? "same"
+    : "shorter";
+
+/** Of digit strings of one length, the most significant digit first. */
+type AtMostDigits<A extends string, B extends string> = A extends `${infer X extends Digit}${infer RestA}`
+  ? B extends `${infer Y extends Digit}${infer RestB}`
+    ? X extends Y
+      ? AtMostDigits<RestA, RestB>
+      : Units[Y] extends [...Units[X], ...0[]]
+        ? true
+        : false
+    : false
+  : true;
 
 type Reverse<S extends string, Out extends string = ""> = S extends `${infer Head}${infer Rest}`
   ? Reverse<Rest, `${Head}${Out}`>

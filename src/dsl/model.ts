@@ -5,7 +5,7 @@ import { declaredParameters, type NamedLayers, type ParameterDeclaration } from 
 import { located, userError } from "./located.ts";
 import { callerLocation } from "./location.ts";
 import { describe, invalidOption, isDim, knownOptions, positiveInteger } from "./options.ts";
-import type { Dim, Dims } from "./shape-types.ts";
+import type { Dim, Dims, ShapeError } from "./shape-types.ts";
 import { Tensor, type TensorOf, type TensorSpec } from "./tensor.ts";
 import { Trace } from "./trace.ts";
 
@@ -27,7 +27,7 @@ export type SymbolsOf<I extends InputSpecs> = Extract<
 const DEFAULT_BOUND = 64;
 
 /** What `defineModel` takes. */
-export interface ModelDefinition<I extends InputSpecs, L extends NamedLayers, O extends Outputs> {
+export interface ModelDefinition<I extends InputSpecs, L extends NamedLayers, O extends Returned> {
   /** Names the artifact and the graph. */
   readonly name: string;
   readonly inputs: I;
@@ -36,8 +36,17 @@ export interface ModelDefinition<I extends InputSpecs, L extends NamedLayers, O 
   /** Everything with weights. The path of a layer here is the name of its weights in a checkpoint. */
   readonly layers: L;
   /** From inputs to named outputs. Runs when the model is built, once, to learn what it computes. */
-  readonly forward: (inputs: InputTensors<I>, layers: L) => O;
+  readonly forward: (inputs: InputTensors<I>, layers: L) => O & CheckOutputs<O>;
 }
+
+/** What a forward may be seen to return; what is no outputs gets an error that says so. */
+type Returned = Outputs | Tensor | PromiseLike<unknown>;
+type CheckOutputs<O extends Returned> = O extends Tensor
+  ? ShapeError<"forward returns its outputs by name, such as { y: tensor }">
+  : O extends PromiseLike<unknown>
+    ? ShapeError<"forward must not be async">
+    : unknown;
+type OutputsOf<O extends Returned> = O extends Outputs ? O : never;
 
 /** Bounds that a build chooses over those of the model. */
 export interface TraceOptions {
@@ -78,9 +87,9 @@ export interface Model<I extends InputSpecs = InputSpecs, O extends Outputs = Ou
  * ```
  * @throws BitloomError INVALID_MODEL or INVALID_OPTION for a definition that cannot be a model.
  */
-export function defineModel<I extends InputSpecs, L extends NamedLayers, O extends Outputs>(
+export function defineModel<I extends InputSpecs, L extends NamedLayers, O extends Returned>(
   definition: ModelDefinition<I, L, O>,
-): Model<I, O> {
+): Model<I, OutputsOf<O>> {
   knownOptions("defineModel", definition, ["name", "inputs", "symbols", "layers", "forward"]);
   const { inputs, layers, forward } = definition;
   const name = modelName(definition.name);
@@ -179,7 +188,7 @@ export function wrongResult(
 }
 
 /** Declares the outputs of a traced forward and closes the graph. */
-export function finish(trace: Trace, outputs: Outputs, location: SourceLocation | undefined): Graph {
+export function finish(trace: Trace, outputs: Returned, location: SourceLocation | undefined): Graph {
   const summary = "forward must return its outputs by name";
   const expected = "an object of tensors, such as { logits }";
   const entries = Object.entries(outputs ?? {});

@@ -3,7 +3,7 @@
  * only known as `number` or `string` stays unknown here and is checked when the model is traced.
  */
 import type { Dim } from "../../ir/types.ts";
-import type { Multiply, Sum } from "./decimal-types.ts";
+import type { Add, AtMost, Multiply, Sum } from "./decimal-types.ts";
 
 export type { Dim };
 export type Dims = readonly Dim[];
@@ -69,6 +69,8 @@ type BroadcastDim<X extends Dim, Y extends Dim> = [X, Y] extends [Y, X]
 
 /** The axes of a tensor, counted from the front (0, 1, …) or the back (-1, -2, …). */
 export type Axis<S extends Dims> = -1 | (UnknownRank<S> extends true ? number : FrontAxis<S> | BackAxis<S>);
+/** The same axes, as `Axes<S>[Axis<S>]`: error messages spell such a union out, and name one that has a name. */
+export type Axes<S extends Dims> = { [A in Axis<S>]: A };
 type Indices<S extends Dims> = Extract<keyof S, `${number}`>;
 type FrontAxis<S extends Dims> = Indices<S> extends `${infer I extends number}` ? I : never;
 type BackAxis<S extends Dims> = S extends readonly [Dim, ...infer Rest extends Dims]
@@ -185,6 +187,25 @@ export type CheckReshape<From extends Dims, To extends Dims> =
           ? unknown
           : ShapeError<`cannot reshape ${Show<From>} to ${Show<To>}: the number of elements differs`>
         : never;
+
+// Slice.
+
+/** `unknown` when the range lies within a literal axis, or when one of the numbers is not known. */
+export type CheckSlice<S extends Dims, A extends number, Start extends number, Size extends number> =
+  DimAt<S, A> extends infer Length extends number
+    ? RangeFits<Length, Start, Size> extends false
+      ? ShapeError<`start ${Start} and size ${Size} reach beyond the ${Length} elements of axis ${A}`>
+      : unknown
+    : unknown;
+type RangeFits<
+  Length extends number,
+  Start extends number,
+  Size extends number,
+> = `${Start}` extends `-${infer Back extends number}`
+  ? AtMost<Size, Back> extends false
+    ? false
+    : AtMost<Back, Length>
+  : AtMost<Add<Start, Size>, Length>;
 
 // Transpose.
 

@@ -1,5 +1,5 @@
 import { describe, expectTypeOf, it } from "vitest";
-import type { Add, Multiply } from "./decimal-types.ts";
+import type { Add, AtMost, Multiply } from "./decimal-types.ts";
 import {
   add,
   attention,
@@ -158,6 +158,8 @@ describe("shape functions", () => {
     expectTypeOf(slice(h, { axis: 1, start: -1, size: 1 })).toEqualTypeOf<
       Tensor<"f32", ["batch", 1, 4, 64]>
     >();
+    expectTypeOf(slice(x, { axis: 1, start: 780, size: 4 })).toEqualTypeOf<Tensor<"f32", ["batch", 4]>>();
+    expectTypeOf(slice(x, { axis: -1, start: -784, size: 784 })).toEqualTypeOf<typeof x>();
     expectTypeOf(concat([h, kv], { axis: 2 })).toEqualTypeOf<Tensor<"f32", ["batch", "seq", 6, 64]>>();
     expectTypeOf(concat([x, x, x], { axis: -1 })).toEqualTypeOf<Tensor<"f32", ["batch", 2352]>>();
     expectTypeOf(cast(ids, "f32")).toEqualTypeOf<Tensor<"f32", ["batch", "seq"]>>();
@@ -166,6 +168,10 @@ describe("shape functions", () => {
   it("leave unknown lengths to the build", () => {
     const size: number = 2;
     expectTypeOf(reshape(x, ["batch", size, 28])).toEqualTypeOf<Tensor<"f32", ["batch", number, 28]>>();
+    expectTypeOf(slice(x, { axis: 1, start: size, size: 999 })).toEqualTypeOf<
+      Tensor<"f32", ["batch", 999]>
+    >();
+    expectTypeOf(slice(dynamic, { axis: 1, start: 5, size: 3 })).toEqualTypeOf<Tensor<"f32", ["batch", 3]>>();
     expectTypeOf(concat([x, dynamic], { axis: 1 })).toEqualTypeOf<Tensor<"f32", ["batch", number]>>();
   });
 
@@ -184,6 +190,12 @@ describe("shape functions", () => {
     concat([{} as Tensor<"f32", ["batch", 2]>, {} as Tensor<"i32", ["batch", 2]>], { axis: 1 });
     // @ts-expect-error no such axis
     slice(x, { axis: 2, start: 0, size: 1 });
+    // @ts-expect-error 780 + 5 of 784
+    slice(x, { axis: 1, start: 780, size: 5 });
+    // @ts-expect-error 2 from the last on
+    slice(x, { axis: -1, start: -1, size: 2 });
+    // @ts-expect-error there are not so many
+    slice(x, { axis: 1, start: -785, size: 1 });
     // @ts-expect-error no such dtype
     cast(x, "f64");
   });
@@ -196,6 +208,13 @@ describe("shape functions", () => {
     expectTypeOf<Multiply<50, 20>>().toEqualTypeOf<1000>();
     expectTypeOf<Multiply<7, 0>>().toEqualTypeOf<0>();
     expectTypeOf<Multiply<7, number>>().toEqualTypeOf<number>();
+    expectTypeOf<AtMost<0, 0>>().toEqualTypeOf<true>();
+    expectTypeOf<AtMost<9, 10>>().toEqualTypeOf<true>();
+    expectTypeOf<AtMost<784, 784>>().toEqualTypeOf<true>();
+    expectTypeOf<AtMost<785, 784>>().toEqualTypeOf<false>();
+    expectTypeOf<AtMost<128256, 99999>>().toEqualTypeOf<false>();
+    expectTypeOf<AtMost<1999, 2000>>().toEqualTypeOf<true>();
+    expectTypeOf<AtMost<number, 4>>().toEqualTypeOf<boolean>();
   });
 });
 
@@ -262,6 +281,10 @@ describe("models", () => {
     defineModel({ name: "m", inputs, layers: { fc: 3 }, forward: ({ x }) => ({ y: x }) });
     // @ts-expect-error outputs have names
     defineModel({ name: "m", inputs, layers, forward: ({ x }, { fc }) => fc(x) });
+    // @ts-expect-error a trace does not wait
+    defineModel({ name: "m", inputs, layers, forward: async ({ x }, { fc }) => ({ y: fc(x) }) });
+    // @ts-expect-error nothing is returned
+    defineModel({ name: "m", inputs, layers, forward: ({ x }, { fc }) => void fc(x) });
   });
 
   it("hold a language model to its vocabulary", () => {

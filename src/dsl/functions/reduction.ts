@@ -1,5 +1,5 @@
 import { invalidOption, knownOptions } from "../options.ts";
-import type { Axis, Dims, Reduce } from "../shape-types.ts";
+import type { Axes, Axis, Dims, Reduce } from "../shape-types.ts";
 import type { Tensor } from "../tensor.ts";
 import { traceOf } from "../trace.ts";
 
@@ -27,25 +27,25 @@ function reduce<S extends Dims, A extends number, Keep extends boolean>(
 }
 
 /** Sum over one axis: `sum(x, { axis: -1 })` of `[batch, 10]` is `[batch]`, with `keepDims` `[batch, 1]`. */
-export const sum = <S extends Dims, const A extends Axis<S>, const Keep extends boolean = false>(
+export const sum = <S extends Dims, const A extends Axes<S>[Axis<S>], const Keep extends boolean = false>(
   x: Tensor<"f32", S>,
   options: ReductionOptions<A, Keep>,
 ): Tensor<"f32", Reduce<S, A, Keep>> => reduce("sum", x, options);
 
 /** Arithmetic mean over one axis: `mean(x, { axis: 0 })` of `[4, 10]` is `[10]`. */
-export const mean = <S extends Dims, const A extends Axis<S>, const Keep extends boolean = false>(
+export const mean = <S extends Dims, const A extends Axes<S>[Axis<S>], const Keep extends boolean = false>(
   x: Tensor<"f32", S>,
   options: ReductionOptions<A, Keep>,
 ): Tensor<"f32", Reduce<S, A, Keep>> => reduce("mean", x, options);
 
 /** Largest element over one axis; see `maximum` for the larger of two tensors. */
-export const max = <S extends Dims, const A extends Axis<S>, const Keep extends boolean = false>(
+export const max = <S extends Dims, const A extends Axes<S>[Axis<S>], const Keep extends boolean = false>(
   x: Tensor<"f32", S>,
   options: ReductionOptions<A, Keep>,
 ): Tensor<"f32", Reduce<S, A, Keep>> => reduce("max_reduce", x, options);
 
 /** Smallest element over one axis; see `minimum` for the smaller of two tensors. */
-export const min = <S extends Dims, const A extends Axis<S>, const Keep extends boolean = false>(
+export const min = <S extends Dims, const A extends Axes<S>[Axis<S>], const Keep extends boolean = false>(
   x: Tensor<"f32", S>,
   options: ReductionOptions<A, Keep>,
 ): Tensor<"f32", Reduce<S, A, Keep>> => reduce("min_reduce", x, options);

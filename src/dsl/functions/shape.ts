@@ -1,10 +1,12 @@
 import type { DType } from "../../../ir/types.ts";
 import { invalidOption, isDim, knownOptions, oneOf } from "../options.ts";
 import type {
+  Axes,
   Axis,
   CheckConcat,
   CheckPermutation,
   CheckReshape,
+  CheckSlice,
   Concat,
   Dims,
   Permute,
@@ -42,25 +44,34 @@ export function transpose<D extends DType, S extends Dims, const P extends reado
 }
 
 /** Which rows of an axis a slice keeps. */
-export interface SliceOptions<A extends number, Size extends number> {
+export interface SliceOptions<A extends number, Size extends number, Start extends number = number> {
   /** Negative counts from the last axis. */
   readonly axis: A;
   /** First kept index; negative counts from the end of the axis. */
-  readonly start: number;
+  readonly start: Start;
   /** How many are kept. */
   readonly size: Size;
 }
 
 /** A range of one axis: `slice(x, { axis: 1, start: -1, size: 1 })` of `[batch, seq, 64]` is `[batch, 1, 64]`. */
-export function slice<D extends DType, S extends Dims, const A extends Axis<S>, const Size extends number>(
+export function slice<
+  D extends DType,
+  S extends Dims,
+  const A extends Axes<S>[Axis<S>],
+  const Start extends number,
+  const Size extends number,
+>(
   x: Tensor<D, S>,
-  options: SliceOptions<A, Size>,
+  options: SliceOptions<A, Size & CheckSlice<S, A, Start, Size>, Start>,
 ): Tensor<D, ReplaceAxis<S, A, [Size]>> {
   const trace = traceOf("slice", x);
   knownOptions("slice", options, ["axis", "start", "size"]);
   const { axis, start, size } = options;
   return trace.tensor("slice", [x], { axis, start, size });
 }
+
+/** The dims of the first tensor of a tuple, which has the axes of all. */
+type DimsOfFirst<All extends readonly Tensor[]> = All[0] extends Tensor<DType, infer S> ? S : Dims;
 
 /** The dims of each tensor of a tuple. */
 type DimsOf<All extends readonly Tensor[]> = { -readonly [I in keyof All]: All[I]["dims"] };
@@ -75,7 +86,7 @@ type CheckParts<All extends readonly Tensor[], A extends number> = [All[number]]
 /** Joins tensors along one axis, whose lengths must be literal: `[batch, 2]` and `[batch, 3]` -> `[batch, 5]`. */
 export function concat<
   const All extends readonly Tensor[],
-  const A extends Axis<All[0] extends Tensor<DType, infer S> ? S : Dims>,
+  const A extends Axes<DimsOfFirst<All>>[Axis<DimsOfFirst<All>>],
 >(
   tensors: All & CheckParts<All, A>,
   options: { readonly axis: A },
