@@ -1,4 +1,4 @@
-import { BitloomError } from "../errors/index.ts";
+import { BitloomError, type ErrorCode } from "../errors/index.ts";
 import { abortError } from "./abort.ts";
 import type { Device } from "./devices/device.ts";
 import { createWasmDevice } from "./devices/wasm/wasm-device.ts";
@@ -14,8 +14,11 @@ import { type ArtifactLocation, type ArtifactSource, resolveSource } from "./sou
 import { Tokenizer } from "./tokenizer.ts";
 
 export interface LoadOptions {
-  /** Where to run; "auto" takes the best this machine has. Default "auto". */
-  readonly device?: "auto" | "wasm" | undefined;
+  /**
+   * Where to run. "auto", the default, takes WebGPU where the artifact was built for it and this machine has a
+   * GPU that is no software, and WebAssembly otherwise.
+   */
+  readonly device?: "auto" | DeviceName | undefined;
   /** Threads to run on. Default: one for each core, but no more than the model's size makes worthwhile. */
   readonly threads?: number | undefined;
   /** Ends the loading at any time and releases everything. */
@@ -36,6 +39,8 @@ const optionNames: readonly (keyof LoadOptions)[] = [
   "verify",
 ];
 
+type DeviceName = Device["name"];
+
 const MAX_MANIFEST_BYTES = 64 * 1024 * 1024;
 /** Of files that are read whole: modules and tokenizers. */
 const MAX_WHOLE_BYTES = 256 * 1024 * 1024;
@@ -50,7 +55,7 @@ const MAX_WHOLE_BYTES = 256 * 1024 * 1024;
  * ```
  * @returns a `LanguageModel` where the artifact holds one
  * @throws BitloomError MISSING_FILE, READ_FAILED, INVALID_MANIFEST, UNSUPPORTED_FORMAT, CORRUPT_FILE (naming file
- *   and bytes), NO_DEVICE, OUT_OF_MEMORY, INVALID_OPTION, ABORTED; nothing stays allocated
+ *   and bytes), NO_DEVICE, LIMIT_EXCEEDED, OUT_OF_MEMORY, INVALID_OPTION, ABORTED; nothing stays allocated
  */
 export async function load<
   Inputs extends TensorInputs = TensorInputs,
@@ -65,8 +70,8 @@ export async function load<
     }
   }
   const { device: asked = "auto", signal, onProgress, onWarning = defaultWarning } = options;
-  if (asked !== "auto" && asked !== "wasm") {
-    throw invalidOption("device", '"auto" or "wasm"', asked);
+  if (!["auto", "wasm", "webgpu"].includes(asked)) {
+    throw invalidOption("device", '"auto", "wasm" or "webgpu"', asked);
   }
   const warnings: Warning[] = [];
   const warn = (warning: Warning) => {
@@ -81,13 +86,24 @@ export async function load<
     const source = resolveSource(location);
     const manifest = await readManifest(source, signal);
     const readWhole = (path: string) => readFile(source, wholeFile(manifest, path), reading);
-    device = await createWasmDevice(manifest, {
-      threads: options.threads,
-      signal,
-      warn,
-      readFile: readWhole,
+    const open = async (name: DeviceName): Promise<Device> => {
+      device =
+        name === "wasm"
+          ? await createWasmDevice(manifest, { threads: options.threads, signal, warn, readFile: readWhole })
+          : await openWebgpu(manifest, asked === "webgpu", signal, readWhole);
+      await loadWeights(source, manifest, device, reading);
+      await device.start?.();
+      return device;
+    };
+    const chosen = asked === "auto" ? preferred(manifest) : asked;
+    const ready = await open(chosen).catch(async (error) => {
+      if (chosen !== "webgpu" || asked !== "auto" || !isDevicesFault(error)) throw error;
+      if (manifest.targets.wasm === undefined) throw error;
+      await device?.dispose();
+      device = undefined;
+      warn({ code: "NO_WEBGPU", message: `Running on WebAssembly. ${reason(error)}` });
+      return open("wasm");
     });
-    await loadWeights(source, manifest, device, reading);
     const tokenizer = await Tokenizer.fromFiles(async (path) =>
       manifest.files.some((file) => file.path === path)
         ? new TextDecoder().decode(await readWhole(path))
@@ -97,8 +113,8 @@ export async function load<
     const total = manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
     onProgress?.({ status: "ready", file: manifest.name, loaded: total, total, progress: 100 });
     if (signal?.aborted) throw abortError(signal);
-    if (!isLanguageModel(manifest)) return new Model(manifest, device, { loadMs, warnings });
-    const model: Model = new LanguageModel(manifest, device, { loadMs, warnings }, tokenizer);
+    if (!isLanguageModel(manifest)) return new Model(manifest, ready, { loadMs, warnings });
+    const model: Model = new LanguageModel(manifest, ready, { loadMs, warnings }, tokenizer);
     // Who names the types of an artifact answers for them.
     return model as Model<Inputs, Outputs>;
   } catch (error) {
@@ -122,6 +138,37 @@ export async function loadLanguageModel(
     hint: "Use load() and run().",
   });
 }
+
+const preferred = ({ targets }: Manifest): DeviceName => (targets.webgpu === undefined ? "wasm" : "webgpu");
+
+async function openWebgpu(
+  manifest: Manifest,
+  isAskedFor: boolean,
+  signal: AbortSignal | undefined,
+  readFile: (path: string) => Promise<Uint8Array<ArrayBuffer>>,
+): Promise<Device> {
+  // Loaded where it is used: whoever runs on WebAssembly does without.
+  const { createWebgpuDevice } = await import("./devices/webgpu/webgpu-device.ts");
+  const allowSoftware = isAskedFor || manifest.targets.wasm === undefined;
+  return createWebgpuDevice(manifest, { allowSoftware, signal, readFile });
+}
+
+/** Whether another device might do what this one did not. */
+function isDevicesFault(error: unknown): error is BitloomError {
+  const codes: readonly ErrorCode[] = [
+    "NO_DEVICE",
+    "LIMIT_EXCEEDED",
+    "OUT_OF_MEMORY",
+    "ASSEMBLE_FAILED",
+    "SELF_CHECK_FAILED",
+    "DEVICE_FAILED",
+  ];
+  return error instanceof BitloomError && codes.includes(error.code);
+}
+
+/** An error without its hint, on one line. */
+const reason = ({ message, expected, received }: BitloomError): string =>
+  [message.split("\n", 1)[0], expected && `needed: ${expected}`, received].filter(Boolean).join("; ");
 
 const defaultWarning = ({ message }: Warning): void => console.warn(`bitloom: ${message}`);
 

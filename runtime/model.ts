@@ -38,7 +38,7 @@ export class Model<
   }
 
   /** What runs the model: `WebAssembly, relaxed SIMD, 4 threads`. */
-  get device(): Pick<Device, "name" | "description" | "threads"> {
+  get device(): Pick<Device, "name" | "description" | "threads" | "counters"> {
     return this.session.device;
   }
 

@@ -7,7 +7,8 @@ import { checkManifest, parseManifest } from "./parse-manifest.ts";
 
 let good: Manifest;
 beforeAll(async () => {
-  good = (await fakeArtifact({ languageModel: true })).manifest;
+  good = (await fakeArtifact({ languageModel: true, weightsBytes: 5000, targets: ["wasm", "webgpu"] }))
+    .manifest;
 });
 
 /** A deep copy that `change` may spoil; untyped, as what comes from outside is. */
@@ -90,6 +91,51 @@ describe("parseManifest", () => {
     ["targets.wasm.symbolOrder", (m) => (m.targets.wasm.symbolOrder = ["seq"])],
     ["languageModel.contextLength", (m) => (m.languageModel.contextLength = 1000)],
     ["languageModel.contextLength", (m) => (m.languageModel.slots = 2)],
+    ["targets.webgpu.buffers.weights[0]", (m) => (m.targets.webgpu.buffers.weights[0] = 256)],
+    ["targets.webgpu.buffers.weights[1]", (m) => (m.targets.webgpu.buffers.weights[1] = 1025)],
+    ["targets.webgpu.buffers.weights[1]", (m) => (m.targets.webgpu.buffers.weights[1] = 2 ** 20)],
+    ["targets.webgpu.buffers.state", (m) => (m.targets.webgpu.buffers.state = [])],
+    ["targets.webgpu.kernels[0].variants", (m) => (m.targets.webgpu.kernels[0].variants = [])],
+    ["targets.webgpu.kernels[0].variants[0].requires", (m) => m.targets.webgpu.kernels[0].variants.pop()],
+    [
+      "targets.webgpu.kernels[0].variants[0].source",
+      (m) => (m.targets.webgpu.kernels[0].variants[0].source = "a"),
+    ],
+    [
+      "targets.webgpu.kernels[1].variants[0].bindings[0].parameter",
+      (m) => (m.targets.webgpu.kernels[1].variants[0].bindings[0].parameter = "z"),
+    ],
+    ["targets.webgpu.plans.run[0].kernel", (m) => (m.targets.webgpu.plans.run[0].kernel = "triple")],
+    ["targets.webgpu.plans.run[0].rangeY", (m) => (m.targets.webgpu.plans.run[0].rangeY = "rows")],
+    ["targets.webgpu.plans.run[0].arguments", (m) => m.targets.webgpu.plans.run[0].arguments.pop()],
+    [
+      "targets.webgpu.plans.run[0].arguments[0].kind",
+      (m) => (m.targets.webgpu.plans.run[0].arguments[0] = { kind: "scratch" }),
+    ],
+    [
+      "targets.webgpu.plans.run[0].arguments[1].bytes",
+      (m) => delete m.targets.webgpu.plans.run[0].arguments[1].bytes,
+    ],
+    [
+      "targets.webgpu.plans.run[0].arguments[1].offset",
+      (m) => (m.targets.webgpu.plans.run[0].arguments[1].offset = 4),
+    ],
+    [
+      "targets.webgpu.plans.run[0].arguments[1].offset",
+      (m) => (m.targets.webgpu.plans.run[0].arguments[1].offset = ["mul", "batch", 128]),
+    ],
+    [
+      "targets.webgpu.plans.run[0].arguments[1].bytes",
+      (m) => (m.targets.webgpu.plans.run[0].arguments[1].bytes = 257),
+    ],
+    [
+      "targets.webgpu.plans.run[0].arguments[1]",
+      (m) => (m.targets.webgpu.plans.run[0].arguments[1].offset = 0),
+    ],
+    [
+      "targets.webgpu.plans.run[1].arguments[3].kind",
+      (m) => (m.targets.webgpu.plans.run[1].arguments[3].kind = "f32"),
+    ],
     ["languageModel.chunkLength", (m) => (m.languageModel.chunkLength = 1000)],
     ["languageModel", (m) => (m.languageModel.bosToken = 32)],
     ["entries", (m) => delete m.entries.decode],

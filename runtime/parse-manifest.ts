@@ -6,12 +6,14 @@ import {
   type Manifest,
   manifestSchema,
   type Plans,
+  type Region,
   type Step,
   type SymbolExpr,
   TENSOR_ALIGNMENT,
   WASM_CONTROL_BYTES,
   WASM_MAX_THREADS,
   type WebgpuKernel,
+  type WebgpuTarget,
 } from "./manifest.ts";
 import { evaluate } from "./symbols.ts";
 
@@ -72,9 +74,9 @@ export function checkManifest(value: unknown): Manifest {
   checkFiles(manifest);
   checkWeights(manifest);
   checkEntries(manifest);
+  checkLanguageModel(manifest);
   checkWasm(manifest);
   checkWebgpu(manifest);
-  checkLanguageModel(manifest);
   return manifest;
 }
 
@@ -196,6 +198,9 @@ function checkEntries(manifest: Manifest): void {
   }
 }
 
+/** The values of an expression with the entry's symbols at their smallest and largest. */
+type Range = (expr: SymbolExpr, at: Path) => readonly [number, number];
+
 /** A target as far as all targets are alike. */
 interface Planned {
   readonly arena: number;
@@ -207,7 +212,7 @@ function checkPlans(
   manifest: Manifest,
   { arena, plans, kernels }: Planned,
   target: Path,
-  checkStep?: (step: Step, path: Path) => void,
+  checkStep?: (step: Step, path: Path, range: Range) => void,
 ): void {
   const known = new Set(kernels.map(({ name }) => name));
   const sizes = { ...manifest.regions, arena, weights: manifest.weights.bytes };
@@ -221,7 +226,7 @@ function checkPlans(
     if (!Object.hasOwn(plans, name)) fail(path, "the steps of the entry", undefined);
     const largest = new Map(Object.entries(entry.symbols));
     const smallest = new Map([...largest.keys()].map((symbol) => [symbol, entry.minimums?.[symbol] ?? 1]));
-    const range = (expr: SymbolExpr, at: Path): readonly [number, number] => {
+    const range: Range = (expr, at) => {
       try {
         // Every operator grows with its operands where they are counts.
         return [evaluate(expr, smallest), evaluate(expr, largest)];
@@ -233,6 +238,7 @@ function checkPlans(
       const at = [...path, index];
       if (!known.has(step.kernel)) fail([...at, "kernel"], "a kernel of the target", step.kernel);
       range(step.range, [...at, "range"]);
+      if (step.rangeY !== undefined) range(step.rangeY, [...at, "rangeY"]);
       if (step.guard !== undefined) range(step.guard.value, [...at, "guard", "value"]);
       for (const [position, argument] of step.arguments.entries()) {
         const where = [...at, "arguments", position];
@@ -249,7 +255,7 @@ function checkPlans(
           fail([...where, "bytes"], `at most ${size - last}, inside the ${argument.region} region`, most);
         }
       }
-      checkStep?.(step, at);
+      checkStep?.(step, at, range);
     }
   }
 }
@@ -327,8 +333,57 @@ function checkWebgpu(manifest: Manifest): void {
     const { requires } = kernel.variants[last]!;
     if (requires.length > 0) fail([...at, last, "requires"], "nothing of the last variant", requires);
   }
+  const sizes = { ...manifest.regions, arena: webgpu.arena, weights: manifest.weights.bytes };
+  for (const [region, starts] of Object.entries(webgpu.buffers)) {
+    const size = sizes[region as Region];
+    if (starts.length === 0) fail([...path, "buffers", region], "at least one buffer", starts);
+    for (const [index, start] of starts.entries()) {
+      const least = index === 0 ? 0 : starts[index - 1]! + 1;
+      const most = index === 0 ? 0 : size - 1;
+      if (!(start >= least && start <= most) || start % TENSOR_ALIGNMENT !== 0) {
+        const expected = `a multiple of ${TENSOR_ALIGNMENT} from ${least} to ${most}`;
+        fail([...path, "buffers", region, index], expected, start);
+      }
+    }
+  }
   const kernels = new Map(webgpu.kernels.map((kernel) => [kernel.name, kernel]));
-  checkPlans(manifest, webgpu, path, (step, at) => checkBindings(step, kernels.get(step.kernel)!, at));
+  checkPlans(manifest, webgpu, path, (step, at, range) => {
+    const kernel = kernels.get(step.kernel)!;
+    checkBindings(step, kernel, at);
+    checkBuffers(step, kernel, webgpu, at, range);
+  });
+}
+
+/** That each binding lies in one buffer, and that none is written that is bound a second time. */
+function checkBuffers(
+  step: Step,
+  { parameters, variants }: WebgpuKernel,
+  { buffers }: WebgpuTarget,
+  path: Path,
+  range: Range,
+): void {
+  for (const { bindings } of variants) {
+    const bound = new Map<string, boolean>();
+    for (const { parameter, access } of bindings) {
+      const position = parameters.indexOf(parameter);
+      const argument = step.arguments[position]!;
+      if (argument.kind !== "buffer") continue;
+      const at = [...path, "arguments", position];
+      const [first, last] = range(argument.offset, [...at, "offset"]);
+      const end = last + range(argument.bytes!, [...at, "bytes"])[1];
+      const holding = (byte: number) => buffers[argument.region].findLastIndex((start) => start <= byte);
+      const buffer = holding(first);
+      if (holding(Math.max(first, end - 1)) !== buffer) {
+        fail([...at, "bytes"], `within buffer ${buffer} of the ${argument.region} region`, [first, end]);
+      }
+      const name = `${argument.region} ${buffer}`;
+      const isWritten = access === "read-write";
+      if (bound.has(name) && (isWritten || bound.get(name))) {
+        fail(at, "a buffer of its own, or one that the step only reads", argument);
+      }
+      bound.set(name, isWritten);
+    }
+  }
 }
 
 /** That a step has for every binding and uniform of its kernel an argument that can be bound. */

@@ -27,6 +27,8 @@ export interface Device {
   readonly counters?: DeviceCounters | undefined;
   /** Copies bytes into a region; `bytes` may change as soon as it returns, and the next write waits for it. */
   write(region: Region, offset: number, bytes: Uint8Array): void | Promise<void>;
+  /** Called once the weights are written, before the first run; the state is zero afterwards. */
+  start?(): Promise<void>;
   /**
    * Runs an entry whose inputs lie in `io`; one at a time.
    * @param symbols a value for each of the entry's symbols

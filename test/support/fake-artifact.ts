@@ -9,6 +9,7 @@ import {
   WASM_CONTROL_BYTES,
 } from "../../runtime/manifest.ts";
 import type { ArtifactSource } from "../../runtime/source.ts";
+import { fakeShaders, fakeWebgpuTarget } from "./fake-webgpu.ts";
 
 /**
  * An artifact written by hand, so that the runtime is tested apart from the compiler. Its entries:
@@ -30,6 +31,8 @@ export interface FakeArtifactOptions {
   readonly vocabularySize?: number;
   readonly contextLength?: number;
   readonly chunkLength?: number;
+  /** What it is built for; WebAssembly alone if absent. */
+  readonly targets?: readonly ("wasm" | "webgpu")[];
   /** Further files: a tokenizer, say. */
   readonly extra?: Readonly<Record<string, string>>;
 }
@@ -50,7 +53,7 @@ const align = (bytes: number) => Math.ceil(bytes / TENSOR_ALIGNMENT) * TENSOR_AL
 
 export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<FakeArtifact> {
   const { weightsBytes = 1000, vocabularySize = 32, contextLength = 24, chunkLength = 4 } = options;
-  const languageModel = options.languageModel ?? false;
+  const { languageModel = false, targets = ["wasm"] } = options;
 
   let next = 0;
   const place = (bytes: number) => {
@@ -190,6 +193,7 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
     ["kernels.wasm", await module(false)],
     ["kernels.shared.wasm", await module(true)],
     ["weights.safetensors", weights],
+    ...(targets.includes("webgpu") ? fakeShaders() : []),
     ...Object.entries(options.extra ?? {}).map(
       ([path, text]) => [path, new TextEncoder().encode(text)] as const,
     ),
@@ -229,30 +233,47 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
         : {}),
     },
     targets: {
-      wasm: {
-        modules: {
-          baseline: "kernels.wasm",
-          relaxed: "kernels.wasm",
-          baselineShared: "kernels.shared.wasm",
-          relaxedShared: "kernels.shared.wasm",
+      ...(targets.includes("wasm") && {
+        wasm: {
+          modules: {
+            baseline: "kernels.wasm",
+            relaxed: "kernels.wasm",
+            baselineShared: "kernels.shared.wasm",
+            relaxedShared: "kernels.shared.wasm",
+          },
+          memory,
+          symbolOrder: ["batch", "seq"],
+          arena: 0,
+          kernels: [{ name: "double", source: "kernels/double.wat", template: "elementwise" }],
+          plans: {
+            run: [
+              {
+                kernel: "double",
+                arguments: [{ kind: "buffer", region: "io", offset: ["mul", "batch", 16] }],
+                range: ["ceildiv", "batch", 4],
+                guard: { value: "batch", lower: 1, upper: 3 },
+                label: "double",
+              },
+            ],
+            ...(languageModel ? { prefill: [], decode: [] } : {}),
+          },
         },
-        memory,
-        symbolOrder: ["batch", "seq"],
-        arena: 0,
-        kernels: [{ name: "double", source: "kernels/double.wat", template: "elementwise" }],
-        plans: {
-          run: [
-            {
-              kernel: "double",
-              arguments: [{ kind: "buffer", region: "io", offset: ["mul", "batch", 16] }],
-              range: ["ceildiv", "batch", 4],
-              guard: { value: "batch", lower: 1, upper: 3 },
-              label: "double",
-            },
-          ],
-          ...(languageModel ? { prefill: [], decode: [] } : {}),
-        },
-      },
+      }),
+      ...(targets.includes("webgpu") && {
+        webgpu: fakeWebgpuTarget({
+          x,
+          y,
+          checksum,
+          participants,
+          tokens,
+          positions,
+          logits,
+          weightsBytes,
+          vocabularySize,
+          contextLength,
+          languageModel,
+        }),
+      }),
     },
     ...(languageModel
       ? {

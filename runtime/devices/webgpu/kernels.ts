@@ -1,0 +1,86 @@
+import { BitloomError } from "../../../errors/index.ts";
+import type { WebgpuKernel, WebgpuTarget, WebgpuVariant } from "../../manifest.ts";
+import type { WebgpuFeatures } from "./adapter.ts";
+
+/** A kernel in the variant this device runs. */
+export interface CompiledKernel {
+  readonly parameters: readonly string[];
+  readonly kind: WebgpuKernel["kind"];
+  readonly variant: WebgpuVariant;
+  readonly layout: GPUBindGroupLayout;
+  readonly pipeline: GPUComputePipeline;
+}
+
+/** GPUShaderStage.COMPUTE; the constants are no globals in Node. */
+const COMPUTE = 4;
+
+/** The first variant whose requirements the device meets. */
+export function chooseVariant({ variants }: WebgpuKernel, features: WebgpuFeatures): WebgpuVariant {
+  return variants.find(({ requires }) => requires.every((feature) => features[feature])) ?? variants.at(-1)!;
+}
+
+/**
+ * Compiles every kernel of a target, all at a time.
+ * @throws BitloomError ASSEMBLE_FAILED naming the kernel and what the compiler says
+ */
+export async function compileKernels(
+  device: GPUDevice,
+  { kernels }: WebgpuTarget,
+  features: WebgpuFeatures,
+  readText: (path: string) => Promise<string>,
+): Promise<ReadonlyMap<string, CompiledKernel>> {
+  const layouts = new Map<string, GPUBindGroupLayout>();
+  const layoutOf = ({ bindings, uniforms }: WebgpuVariant): GPUBindGroupLayout => {
+    const types: GPUBufferBindingType[] = bindings.map(({ access }) =>
+      access === "read" ? "read-only-storage" : "storage",
+    );
+    if (uniforms.length > 0) types.push("uniform");
+    const key = types.join();
+    const layout =
+      layouts.get(key) ??
+      device.createBindGroupLayout({
+        entries: types.map((type, binding) => ({ binding, visibility: COMPUTE, buffer: { type } })),
+      });
+    layouts.set(key, layout);
+    return layout;
+  };
+  const compiled = await Promise.all(
+    kernels.map(async (kernel): Promise<[string, CompiledKernel]> => {
+      const variant = chooseVariant(kernel, features);
+      const layout = layoutOf(variant);
+      const code = await readText(variant.source);
+      const pipeline = await compile(device, kernel.name, variant.source, code, layout);
+      const { parameters, kind } = kernel;
+      return [kernel.name, { parameters, kind, variant, layout, pipeline }];
+    }),
+  );
+  return new Map(compiled);
+}
+
+async function compile(
+  device: GPUDevice,
+  name: string,
+  source: string,
+  code: string,
+  layout: GPUBindGroupLayout,
+): Promise<GPUComputePipeline> {
+  device.pushErrorScope("validation");
+  const module = device.createShaderModule({ code, label: name });
+  const faulty = device.popErrorScope();
+  const pipeline = device.createComputePipelineAsync({
+    label: name,
+    layout: device.createPipelineLayout({ bindGroupLayouts: [layout] }),
+    compute: { module },
+  });
+  try {
+    return await pipeline;
+  } catch (cause) {
+    const said = (await faulty.catch(() => null))?.message ?? (cause as Error).message;
+    throw new BitloomError("ASSEMBLE_FAILED", `The GPU's driver does not compile the kernel "${name}"`, {
+      received: said,
+      location: source,
+      hint: "Use the wasm device, and report this with the artifact's kernels folder.",
+      cause,
+    });
+  }
+}

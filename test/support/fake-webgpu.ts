@@ -1,0 +1,206 @@
+import type {
+  Argument,
+  Plans,
+  Region,
+  SymbolExpr,
+  TensorSlot,
+  WebgpuTarget,
+} from "../../runtime/manifest.ts";
+
+/** Bytes of the weights that one step of the fake artifact binds. */
+const PIECE_BYTES = 512;
+
+export interface FakeTensors {
+  readonly x: TensorSlot;
+  readonly y: TensorSlot;
+  readonly checksum: TensorSlot;
+  readonly participants: TensorSlot;
+  readonly tokens: TensorSlot;
+  readonly positions: TensorSlot;
+  readonly logits: TensorSlot;
+  readonly weightsBytes: number;
+  readonly vocabularySize: number;
+  readonly contextLength: number;
+  readonly languageModel: boolean;
+}
+
+const shaders = {
+  "kernels/double.wgsl": `
+struct Scalars { range: i32 }
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<uniform> scalars: Scalars;
+@compute @workgroup_size(4)
+fn double(@builtin(global_invocation_id) id: vec3u) {
+  if (i32(id.x) < scalars.range) { y[id.x] = 2.0 * x[id.x]; }
+}`,
+  "kernels/double.subgroups.wgsl": `
+enable subgroups;
+struct Scalars { range: i32 }
+@group(0) @binding(0) var<storage, read_write> x: array<f32>;
+@group(0) @binding(1) var<storage, read_write> y: array<f32>;
+@group(0) @binding(2) var<uniform> scalars: Scalars;
+@compute @workgroup_size(64)
+fn double(@builtin(global_invocation_id) id: vec3u, @builtin(subgroup_size) size: u32) {
+  if (i32(id.x) < scalars.range && size > 0) { y[id.x] = x[id.x] + x[id.x]; }
+}`,
+  "kernels/checksum.wgsl": `
+struct Scalars { bytes: i32, isFirst: i32, weights_offset: i32 }
+@group(0) @binding(0) var<storage, read> weights: array<u32>;
+@group(0) @binding(1) var<storage, read_write> checksum: array<i32>;
+@group(0) @binding(2) var<storage, read_write> participants: array<i32>;
+@group(0) @binding(3) var<uniform> scalars: Scalars;
+@compute @workgroup_size(1)
+fn check() {
+  var sum = select(checksum[0], 0, scalars.isFirst == 1);
+  for (var i = 0; i < scalars.bytes; i++) {
+    let byte = (weights[scalars.weights_offset + i / 4] >> u32(8 * (i % 4))) & 0xff;
+    sum = sum * 31 + i32(byte);
+  }
+  checksum[0] = sum;
+  participants[0] = 1;
+}`,
+  "kernels/predict.wgsl": `
+struct Scalars { seq: i32, vocabulary: i32 }
+@group(0) @binding(0) var<storage, read_write> tokens: array<i32>;
+@group(0) @binding(1) var<storage, read_write> positions: array<i32>;
+@group(0) @binding(2) var<storage, read_write> cache: array<i32>;
+@group(0) @binding(3) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(4) var<uniform> scalars: Scalars;
+@compute @workgroup_size(1)
+fn predict() {
+  for (var i = 0; i < scalars.seq; i++) { cache[positions[0] + i] = tokens[i]; }
+  var h = 0;
+  for (var i = 0; i < positions[0] + scalars.seq; i++) { h = h * 31 + cache[i] + 1; }
+  for (var v = 0; v < scalars.vocabulary; v++) { logits[v] = f32(u32(h * (v + 7)) >> 22); }
+}`,
+};
+
+/** The kernels of \`fakeWebgpuTarget\` as files of the artifact. */
+export const fakeShaders = (): [string, Uint8Array<ArrayBuffer>][] =>
+  Object.entries(shaders).map(([path, text]) => [path, new TextEncoder().encode(text)]);
+
+/** The fake artifact's entries on WebGPU. */
+export function fakeWebgpuTarget(tensors: FakeTensors): WebgpuTarget {
+  const { x, y, checksum, participants, tokens, positions, logits } = tensors;
+  const at = (region: Region, offset: SymbolExpr, bytes: SymbolExpr): Argument => ({
+    kind: "buffer",
+    region,
+    offset,
+    bytes,
+  });
+  const io = ({ offset, bytes }: TensorSlot): Argument => at("io", offset, bytes);
+  const i32 = (value: SymbolExpr): Argument => ({ kind: "i32", value });
+  // Two pieces share a buffer; the second begins inside of a binding, so that the kernel is told where.
+  const pieces = Array.from({ length: Math.ceil(tensors.weightsBytes / PIECE_BYTES) }, (_, index) => {
+    const skipped = index % 2 === 0 ? 0 : 4;
+    const start = index * PIECE_BYTES - skipped;
+    const end = Math.min(tensors.weightsBytes, (index + 1) * PIECE_BYTES - (index % 2 === 0 ? 4 : 0));
+    return { start, bytes: end - start };
+  });
+  const predict = (seq: SymbolExpr): Plans[string] => [
+    {
+      kernel: "predict",
+      arguments: [
+        io(tokens),
+        io(positions),
+        at("state", 0, 4 * tensors.contextLength),
+        io(logits),
+        i32(seq),
+        i32(tensors.vocabularySize),
+      ],
+      range: 1,
+      label: "predict",
+    },
+  ];
+  const scalar = (parameter: string) => ({ kind: "scalar", parameter, type: "i32" }) as const;
+  const words = (parameter: string, access: "read" | "read-write" = "read-write") => ({
+    parameter,
+    access,
+    element: 4,
+  });
+  return {
+    arena: 0,
+    buffers: {
+      io: [x, y, checksum, participants, tokens, positions, logits].map(({ offset }) => offset),
+      arena: [0],
+      state: [0],
+      weights: Array.from(
+        { length: Math.max(1, Math.ceil(tensors.weightsBytes / (2 * PIECE_BYTES))) },
+        (_, index) => index * 2 * PIECE_BYTES,
+      ),
+    },
+    kernels: [
+      {
+        name: "double",
+        template: "elementwise",
+        parameters: ["x", "y"],
+        kind: "range",
+        variants: [
+          {
+            requires: ["subgroups"],
+            source: "kernels/double.subgroups.wgsl",
+            workgroupSize: 64,
+            bindings: [words("x"), words("y")],
+            uniforms: [{ kind: "range" }],
+          },
+          {
+            requires: [],
+            source: "kernels/double.wgsl",
+            workgroupSize: 4,
+            bindings: [words("x"), words("y")],
+            uniforms: [{ kind: "range" }],
+          },
+        ],
+      },
+      {
+        name: "checksum",
+        template: "checksum",
+        parameters: ["weights", "checksum", "participants", "bytes", "isFirst"],
+        kind: "workgroup",
+        variants: [
+          {
+            requires: [],
+            source: "kernels/checksum.wgsl",
+            workgroupSize: 1,
+            bindings: [words("weights", "read"), words("checksum"), words("participants")],
+            uniforms: [scalar("bytes"), scalar("isFirst"), { kind: "offset", parameter: "weights" }],
+          },
+        ],
+      },
+      {
+        name: "predict",
+        template: "predict",
+        parameters: ["tokens", "positions", "cache", "logits", "seq", "vocabulary"],
+        kind: "workgroup",
+        variants: [
+          {
+            requires: [],
+            source: "kernels/predict.wgsl",
+            workgroupSize: 1,
+            bindings: [words("tokens"), words("positions"), words("cache"), words("logits")],
+            uniforms: [scalar("seq"), scalar("vocabulary")],
+          },
+        ],
+      },
+    ],
+    plans: {
+      run: [
+        { kernel: "double", arguments: [io(x), io(y)], range: ["mul", "batch", 4], label: "double" },
+        ...pieces.map(({ start, bytes }, index) => ({
+          kernel: "checksum",
+          arguments: [
+            at("weights", start, bytes),
+            io(checksum),
+            io(participants),
+            i32(bytes),
+            i32(index === 0 ? 1 : 0),
+          ],
+          range: 1,
+          label: `checksum ${index}`,
+        })),
+      ],
+      ...(tensors.languageModel ? { prefill: predict("seq"), decode: predict(1) } : {}),
+    },
+  };
+}
