@@ -293,7 +293,11 @@ describe("refuses with one coded message, an exit status of 1, a clean stdout an
       /chunk.*\[INVALID_OPTION\]\n.*512/,
     ],
     ["an unknown head", ["build", checkpoint, "--head", "int3", ...out], /int3.*f32, bf16, f16, int8/],
-    ["an unknown target", ["build", checkpoint, "--target", "tpu", ...out], /--target is not valid[^]*wasm, webgpu[^]*tpu/],
+    [
+      "an unknown target",
+      ["build", checkpoint, "--target", "tpu", ...out],
+      /--target is not valid[^]*wasm, webgpu[^]*tpu/,
+    ],
     ["half a thread", ["build", checkpoint, "--max-threads", "0.5", ...out], /'0\.5'.*whole number/],
     [
       "too many threads",

@@ -217,7 +217,8 @@ function argumentValue(argument: Argument, at: Addresses, symbols: ReadonlyMap<s
   }
 }
 
-function bindSymbols(graph: Graph, tensors: WasmTensors): ReadonlyMap<string, number> {
+/** Values of a graph's symbols, from the shapes of what it is given. */
+export function bindSymbols(graph: Graph, tensors: WasmTensors): ReadonlyMap<string, number> {
   const symbols = new Map(Object.entries(tensors.symbols ?? {}));
   for (const { origin, type } of [...graph.inputs, ...graph.states.map(({ value }) => value)]) {
     if (origin.kind !== "input" && origin.kind !== "state") continue;
@@ -283,11 +284,11 @@ function packOne({ layout, value }: WeightBuffer, tensor: Tensor): TensorData {
   }
 }
 
-function bytesOf(data: TensorData): Uint8Array {
+export function bytesOf(data: TensorData): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-function tensorOf(bytes: Uint8Array, dtype: DType, dims: readonly number[]): Tensor {
+export function tensorOf(bytes: Uint8Array, dtype: DType, dims: readonly number[]): Tensor {
   const data = allocate(dtype, sizeOf(dims));
   bytesOf(data).set(bytes);
   return { type: { dtype, dims }, data };

@@ -1,0 +1,103 @@
+/** The WebGPU target against the reference interpreter, op by op, as the WASM target is. */
+import fc from "fast-check";
+import { beforeAll, describe, expect, test, vi } from "vitest";
+import { gpuRules } from "../codegen/schedule/gpu/rules.ts";
+import { topologicalOrder } from "../ir/graph.ts";
+import { interpret } from "../ir/interpret.ts";
+import { type OpName, ops } from "../ir/ops/index.ts";
+import { runForwardPipeline } from "../ir/passes/pipelines.ts";
+import { comparisons, sumsGroups, type Tier } from "./support/comparisons.ts";
+import { Random } from "./support/random.ts";
+import { exactOps, graphs, randomTensors } from "./support/random-graph.ts";
+import { WebgpuHost, WebgpuProgram } from "./support/run-webgpu.ts";
+import { expectSameResults } from "./support/same-bits.ts";
+import { converse, smallModel } from "./support/small-model.ts";
+import { hardTrials, nodeTrials, type Trial } from "./support/trials.ts";
+
+// A software device compiles each kernel for seconds.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 });
+
+let host: WebgpuHost;
+beforeAll(async () => {
+  host = await WebgpuHost.open();
+});
+
+/** Sums over an invocation's groups come before those over invocations. */
+const tier: Tier = { anyGroupOrder: true };
+
+/** With kernels for all that the device can do, and with those that every device can where they differ. */
+async function attempt({ graphs, runs, check }: Trial): Promise<void> {
+  const program = await WebgpuProgram.compile(graphs, host);
+  const differ = program.target.kernels.some(({ variants }) => variants.length > 1);
+  for (const features of differ ? [host.features, []] : [[]]) {
+    const received = [];
+    for (const { entry, tensors } of runs) received.push(await program.run(entry, tensors, features));
+    check(received, tier);
+  }
+}
+
+const castTo = ["f32", "f16", "bf16", "i8", "u8", "i32", "u32"] as const;
+
+function check(names: readonly OpName[], runs: number): Promise<void> {
+  return fc.assert(
+    fc.asyncProperty(graphs({ ops: names, size: 6, castTo }), fc.integer(), async (graph, seed) => {
+      for (const trial of nodeTrials(graph, seed, tier)) await attempt(trial);
+    }),
+    { numRuns: runs },
+  );
+}
+
+describe("vectors that break kernels", () => {
+  test.each(hardTrials().map((trial) => [trial.name, trial] as const))("%s", (_, trial) => attempt(trial));
+});
+
+describe("whole graphs on the WebGPU target", () => {
+  const anyGraph = graphs({ ops: exactOps, exact: true, size: 16, castTo });
+
+  test("random graphs of exact ops give the interpreter's bits, fused or not", () =>
+    fc.assert(
+      fc.asyncProperty(anyGraph, fc.integer(), async (graph, seed) => {
+        fc.pre(!topologicalOrder(graph).some(sumsGroups));
+        const program = await WebgpuProgram.compile({ run: graph, fused: runForwardPipeline(graph) }, host);
+        const tensors = randomTensors(graph, new Random(seed));
+        const given = { ...tensors, symbols: Object.fromEntries(tensors.symbols) };
+        const expected = interpret(graph, given);
+        for (const entry of ["run", "fused"]) {
+          expectSameResults(await program.run(entry, given), expected, entry);
+        }
+      }),
+      { numRuns: 10 },
+    ));
+
+  test("a language model prefills in chunks and decodes, its states carried from call to call", async () => {
+    const { reference, entries } = smallModel();
+    const program = await WebgpuProgram.compile(entries, host);
+    await converse(reference, (entry, tensors) => program.run(entry, tensors));
+  });
+});
+
+describe("the WebGPU target op by op", () => {
+  test("covers just the ops it says it covers", () => {
+    for (const op of Object.keys(ops) as OpName[]) {
+      expect("uncovered" in Object(gpuRules[op]), op).toBe("uncovered" in Object(comparisons[op]));
+    }
+  });
+
+  test("elementwise", () =>
+    check(
+      ["neg", "abs", "sqrt", "rsqrt", "reciprocal", "relu", "relu2", "to_f32", "add", "sub", "mul", "div"],
+      12,
+    ));
+  test("fused elementwise, cast, maximum and minimum", () =>
+    check(["elementwise", "cast", "max", "min"], 12));
+  test("math functions", () =>
+    check(["exp", "log", "tanh", "sigmoid", "erf", "silu", "gelu", "gelu_tanh"], 12));
+  test("reductions", () => check(["sum", "mean", "max_reduce", "min_reduce", "transpose"], 12));
+  test("movement", () => check(["reshape", "transpose", "slice", "concat", "cast"], 12));
+  test("rows", () => check(["rms_norm", "softmax", "transpose", "slice"], 8));
+  test("quantize", () => check(["quantize"], 6));
+  test("ternary products", () => check(["ternary_matmul", "quantize"], 4));
+  test("linear", () => check(["linear"], 3));
+  test("embedding", () => check(["embedding"], 8));
+  test("rope, cache and attention", () => check(["rope", "cache_write", "attention", "reshape"], 5));
+});
