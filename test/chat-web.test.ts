@@ -40,7 +40,7 @@ beforeAll(async () => {
   });
   const checkpoint = await openCheckpoint(checkpoints["bitnet-tiny-packed"].folder);
   // Room for an answer that does not end before it is stopped.
-  await compileCheckpoint(checkpoint, { out: artifact, bounds: { context: 4096 } });
+  await compileCheckpoint(checkpoint, { out: artifact, bounds: { context: 8192 } });
   await checkpoint.source.close();
   isolated = await preview({ ...shared, preview: { port: 0, host: "127.0.0.1" } });
   ordinary = await serve({ crossOriginIsolated: false, routes: { "": { folder: site } } });
@@ -115,14 +115,14 @@ describe("the chat page", () => {
     await send(page, prompt);
     const { answer, footer } = await turn(page);
     expect(`<|begin_of_text|>${prompt}${answer}`).toBe(greedy_text);
-    expect(footer).toMatch(/^32 tokens · [\d.]+ tokens\/s · prompt \d+ ms · no room for more$/);
+    expect(footer).toMatch(/^32 tokens · [\d.]+ tokens\/s · prompt \d+ ms · limit reached$/);
     await page.close();
   });
 
   it("shows text as it comes, and stops when asked to", async () => {
     const page = await open(ordinaryUrl());
     await load(page);
-    await greedy(page, 4000);
+    await greedy(page, 8000);
     await page.evaluate(() => {
       const lengths: number[] = [];
       Object.assign(globalThis, { lengths });
@@ -136,7 +136,7 @@ describe("the chat page", () => {
 
     const { answer, footer } = await turn(page);
     expect(footer).toMatch(/^\d+ tokens · .* · stopped$/);
-    expect(Number.parseInt(footer, 10)).toBeLessThan(4000);
+    expect(Number.parseInt(footer, 10)).toBeLessThan(8000);
     const lengths: number[] = await page.evaluate(() => Reflect.get(globalThis, "lengths"));
     const grown = lengths.filter((length, index) => length > (lengths[index - 1] ?? 0));
     expect(grown.length).toBeGreaterThan(3);
@@ -204,8 +204,19 @@ describe("the chat page", () => {
       expect(await button(page, "Send").isDisabled()).toBe(true);
       expect(await status(page).textContent()).toBe("No model");
     }
+
+    const device = page.getByRole("combobox", { name: "Run on" });
+    await device.selectOption("WebGPU");
+    await button(page, "Load").click();
+    await page.getByRole("alert").getByText("NO_DEVICE").waitFor();
+
+    await device.selectOption("WebAssembly");
     await load(page);
     expect(await page.getByRole("alert").count()).toBe(0);
+    await send(page, "word ".repeat(8192));
+    await page.locator("article").getByText("CONTEXT_OVERFLOW").waitFor();
+    // To be shortened.
+    expect(await field(page, "Prompt").inputValue()).toMatch(/^word word/);
     await page.close();
   });
 
@@ -214,7 +225,7 @@ describe("the chat page", () => {
     // Held back until it is not wanted any more.
     await page.route("**/weights.safetensors", () => undefined);
     await button(page, "Load").click();
-    await page.getByText("weights.safetensors, 0.0 of 3.0 MB").waitFor();
+    await page.getByText(/^weights.safetensors, 0.0 of \d\.\d MB$/).waitFor();
     await button(page, "Cancel").click();
     await page.getByText("Loading was cancelled").waitFor();
     await page.unroute("**/weights.safetensors");

@@ -155,6 +155,7 @@ function ask(text: string): void {
   turns.push(turn);
   turnList.append(turn.element);
   conversation.scrollTop = conversation.scrollHeight;
+  if (narrow.matches) modelPanel.open = samplingPanel.open = false;
   enter("generating");
   request({
     type: "generate",
@@ -169,7 +170,7 @@ function ask(text: string): void {
   });
 }
 
-const endings = { stop: [], length: ["no room for more"], stopped: ["stopped"] };
+const endings = { stop: [], length: ["limit reached"], stopped: ["stopped"] };
 
 function onAnswered(reply: Extract<Reply, { type: "answered" }>): void {
   const { finishReason = "stopped", seed, prefillMs, statistics } = reply;
@@ -221,7 +222,7 @@ conversation.addEventListener("scroll", () => {
   isAtEnd = scrollHeight - scrollTop - clientHeight < 48;
 });
 const follow = new ResizeObserver(() => {
-  if (isAtEnd) conversation.scrollTop = conversation.scrollHeight;
+  if (isAtEnd && turns.length > 0) conversation.scrollTop = conversation.scrollHeight;
 });
 follow.observe(turnList);
 follow.observe(conversation);

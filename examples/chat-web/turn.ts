@@ -65,5 +65,6 @@ export class Turn {
 function speed({ tokens, tokensPerSecond }: AnswerStatistics): string {
   const count = `${tokens} token${tokens === 1 ? "" : "s"}`;
   // The first one comes of the prompt: there is no speed yet.
-  return tokensPerSecond === 0 ? count : `${count} · ${tokensPerSecond.toFixed(1)} tokens/s`;
+  if (tokensPerSecond === 0) return count;
+  return `${count} · ${tokensPerSecond.toFixed(tokensPerSecond < 100 ? 1 : 0)} tokens/s`;
 }
