@@ -97,6 +97,8 @@ const decodes: Decode[] = [
   { batch: 3, seq: 1, heads: 3, kvHeads: 1, dim: 40, capacity: 50, keys: 32, positions: [31, 32, 17] },
   { batch: 1, seq: 1, heads: 8, kvHeads: 2, dim: 128, capacity: 130, keys: 64, positions: [127] },
   { batch: 1, seq: 1, heads: 4, kvHeads: 1, dim: 64, capacity: 64, keys: 64, positions: [63] },
+  // Outside the capacity: nothing is written, the nearest rows are seen.
+  { batch: 2, seq: 1, heads: 2, kvHeads: 2, dim: 8, capacity: 20, keys: 16, positions: [-5, 22] },
 ];
 
 describe.each(subgroupVariants)("attentionDecode, subgroups %s", (subgroups) => {
@@ -112,7 +114,8 @@ describe.each(subgroupVariants)("attentionDecode, subgroups %s", (subgroups) => 
         });
         const stride = kvHeads * dim;
         const newRow = (b: number) => (slotOf(b) * capacity + shape.positions[b]!) * stride;
-        const cache = cacheOf(shape, capacity, (b) => shape.positions[b]! + 1);
+        const visible = (b: number) => Math.max(1, Math.min(capacity, shape.positions[b]! + 1));
+        const cache = cacheOf(shape, capacity, visible);
 
         // Rows of q, keys and values, with a gap before each; q and keys as they are before they are rotated.
         const qOffset = 3;
@@ -120,17 +123,19 @@ describe.each(subgroupVariants)("attentionDecode, subgroups %s", (subgroups) => 
         const valueOffset = keyOffset + stride + 1;
         const qStride = valueOffset + stride;
         const rows = pseudoRandom(batch * qStride, 2, 3);
-        const tableRows = Math.max(...shape.positions) + 1;
+        const tableRows = Math.min(capacity, Math.max(...shape.positions) + 1);
         const cos = pseudoRandom(tableRows * (dim / 2), 1, 11);
         const sin = pseudoRandom(tableRows * (dim / 2), 1, 13);
         const positions = Int32Array.from(shape.positions);
+        const angles = positions.map((position) => Math.max(0, Math.min(position, tableRows - 1)));
         const rotated = (from: number, ofHeads: number) =>
-          rotate({ ...shape, seq: 1, heads: ofHeads }, rows.subarray(from), qStride, cos, sin, positions);
+          rotate({ ...shape, seq: 1, heads: ofHeads }, rows.subarray(from), qStride, cos, sin, angles);
         const q = fresh ? rotated(qOffset, heads) : pseudoRandom(batch * heads * dim, 2, 3);
         const expected = { keys: cache.keys.slice(), values: cache.values.slice() };
         if (fresh) {
           const newKeys = rotated(keyOffset, kvHeads);
           for (let b = 0; b < batch; b++) {
+            if (positions[b]! < 0 || positions[b]! >= capacity) continue;
             const value = rows.subarray(b * qStride + valueOffset, b * qStride + valueOffset + stride);
             expected.keys.set(newKeys.subarray(b * stride, (b + 1) * stride), newRow(b));
             expected.values.set(value, newRow(b));
@@ -165,7 +170,7 @@ describe.each(subgroupVariants)("attentionDecode, subgroups %s", (subgroups) => 
           expected.values,
           { key: stride, value: stride },
           scale,
-          (b) => range(shape.positions[b]! + 1, slotOf(b) * capacity),
+          (b) => range(visible(b), slotOf(b) * capacity),
         );
         expectAttention(result, wanted);
         cache.values.forEach((value, i) => {

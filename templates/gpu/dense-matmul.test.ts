@@ -37,6 +37,15 @@ const shapes = [
   [9, 18, 200],
 ] as const;
 
+/** Columns 4 to 7 of eight are a dispatch of their own; there rows of weights start at whole words. */
+function cutColumns(n: number): readonly (readonly [first: number, last: number])[] {
+  if (n !== 8) return [[0, n]];
+  return [
+    [0, 4],
+    [4, n],
+  ];
+}
+
 const perWord: { readonly [kind: string]: number } = { f32: 1, f16: 2, bf16: 2, int8: 4 };
 
 describe.each([gemv(4, 2, true), gemv(2, 1, false), gemm])("$name", (variant) => {
@@ -58,14 +67,8 @@ describe.each([gemv(4, 2, true), gemv(2, 1, false), gemm])("$name", (variant) =>
       const xStride = k + 3;
       const x = pseudoRandom(m * xStride, 2);
       const out = new Float32Array(m * n + 4).fill(42);
-      // Columns from a cut on by a dispatch of their own, where a row of weights starts at a whole word.
-      const cut = n === 8 ? 4 : n;
       const rowBytes = (4 / perWord[weight]!) * k;
-      for (const [first, last] of [
-        [0, cut],
-        [cut, n],
-      ] as const) {
-        if (first === last) continue;
+      for (const [first, last] of cutColumns(n)) {
         const weights = dense.bytes.slice(first * rowBytes);
         const scales = dense.scales.slice(first);
         const sizes = { m, n, k, xStride, firstColumn: first, columns: last - first };
@@ -98,14 +101,17 @@ describe.each([gemv(4, 2, true), gemv(2, 1, false), gemm])("$name", (variant) =>
       const out = new Float32Array(m * n + 4).fill(42);
       const [rows] = variant.tile;
       const width = variant.kind === "gemv" ? 4 : variant.tile[1];
-      await kernel(
-        {
-          codes: packTernaryCodes(codes, n, k, group),
-          scales: packGroupScales(alpha, n, groups),
-          ...{ x, out, m, n, k, xStride, groupSize: group ?? 0, firstColumn: 0, columns: n },
-        },
-        { workgroups: [Math.ceil(n / width), Math.ceil(m / rows)] },
-      );
+      for (const [first, last] of cutColumns(n)) {
+        const columns = last - first;
+        await kernel(
+          {
+            codes: packTernaryCodes(codes.slice(first * k, last * k), columns, k, group),
+            scales: packGroupScales(alpha.slice(first * groups, last * groups), columns, groups),
+            ...{ x, out, m, n, k, xStride, groupSize: group ?? 0, firstColumn: first, columns },
+          },
+          { workgroups: [Math.ceil(columns / width), Math.ceil(m / rows)] },
+        );
+      }
       expect([...out.subarray(m * n)]).toEqual([42, 42, 42, 42]);
       const values = Float64Array.from(codes, (code, i) => {
         const [row, column] = [Math.floor(i / k), i % k];

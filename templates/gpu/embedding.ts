@@ -24,8 +24,7 @@ export interface EmbeddingOptions extends WorkgroupOptions {
 
 /**
  * Row lookup out[row] = table[ids[row]], decoded to f32. An id outside 0..vocab-1 gives a row of NaN.
- * A dispatch has ids firstId..firstId+count-1 of the table and leaves rows of other ids as they are; the first one
- * (firstId 0) also writes the rows of ids outside the table.
+ * A dispatch has rows firstId..firstId+count-1 of the table and leaves what other rows of it give as it is.
  *
  * Grid: a workgroup takes a row, then every workgroupCount-th; `rows` workgroups take one each.
  *
@@ -68,7 +67,7 @@ export function embedding(
   for (let row = workgroupId(); row < rows; row += workgroupCount()) {
     const id = ids[row]!;
     const known = id >= 0 && id < vocab;
-    if (known ? id >= firstId && id < firstId + count : firstId === 0) {
+    if (!known || (id >= firstId && id < firstId + count)) {
       for (let i = localId(); i < width; i += options.workgroupSize) {
         const found = bits.f32ToU32(value(select(known, id - firstId, 0), i));
         out[row * width + i] = bits.u32ToF32(select(known, found, 0x7fc00000));

@@ -154,6 +154,26 @@ describe("exactReciprocal", () => {
     expect(wrong).toBe(0);
   });
 
+  test("mends a proposal that is far off", async () => {
+    const host = await GpuHost.open();
+    const kernel = await host.compileText(
+      `import { type Buffer, type i32 } from "bitloom/kernel";
+       import { nearestQuotient } from "./exact-reciprocal.ts";
+       export function apply(m: Buffer<i32>, proposals: Buffer<i32>, out: Buffer<i32>, begin: i32, end: i32): void {
+         for (let i = begin; i < end; i++) out[i] = nearestQuotient(m[i]!, proposals[i]!);
+       }`,
+      "apply",
+    );
+    const significands = [0x800000, 0x800001, 0xaaaaab, 0xc00000, 0xffffff];
+    const offsets = [-120, -64, -3, -1, 0, 1, 2, 100, 120];
+    const m = Int32Array.from(significands.flatMap((value) => offsets.map(() => value)));
+    const wanted = m.map((value) => Math.round(2 ** 47 / value));
+    const proposals = wanted.map((value, i) => value + offsets[i % offsets.length]!);
+    const out = new Int32Array(m.length);
+    await kernel({ m, proposals, out }, { range: m.length });
+    expect(out).toEqual(wanted);
+  });
+
   test("rounds correctly for every exponent from 1e-5 to 2^126", async () => {
     const [first, last, step] = [0x3727c5ac, 0x7e800000, 7919];
     const count = Math.floor((last - first) / step) + 1;

@@ -96,6 +96,23 @@ describe("rope", () => {
   });
 });
 
+test("rope takes the nearest row of the table", async () => {
+  const kernel = await gpuKernel("rope.ts", "rope", { workgroupSize });
+  const [seq, heads, dim, length] = [2, 1, 4, 3];
+  const x = pseudoRandom(2 * seq * dim, 2);
+  const cos = pseudoRandom(length * 2, 1, 3);
+  const sin = pseudoRandom(length * 2, 1, 5);
+  const out = new Float32Array(2 * seq * dim);
+  const sizes = { rows: 2 * seq, seq, heads, dim, length, xStride: dim };
+  await kernel({ x, cos, sin, positions: Int32Array.of(-5, 7), out, ...sizes }, { workgroups: 1 });
+  const rowAt = (position: number, from: number) =>
+    rotate({ batch: 1, seq: 1, heads, dim }, x.subarray(from), dim, cos, sin, Int32Array.of(position));
+  const wanted = [0, 0, 2, 2].flatMap((position, row) => [...rowAt(position, row * dim)]);
+  wanted.forEach((value, i) => {
+    expect(Math.abs(out[i]! - value), `element ${i}`).toBeLessThanOrEqual(2 * 2 ** -22);
+  });
+});
+
 describe("cacheWrite", () => {
   test("puts rows into their slots and drops what does not fit", async () => {
     const kernel = await gpuKernel("cache-write.ts", "cacheWrite", { workgroupSize });
@@ -103,11 +120,11 @@ describe("cacheWrite", () => {
     const x = pseudoRandom(rows * xStride, 1);
     const cache = new Float32Array(3 * capacity * width);
     const slots = Int32Array.of(2, 0);
-    const positions = Int32Array.of(0, 2);
+    const positions = Int32Array.of(-1, 2);
     const sizes = { rows, seq, capacity, width, xStride };
     await kernel({ cache, x, slots, positions, ...sizes }, { workgroups: 1 });
     const expected = new Float32Array(3 * capacity * width);
-    [8, 9, 10, 2, 3, undefined].forEach((target, row) => {
+    [undefined, 8, 9, 2, 3, undefined].forEach((target, row) => {
       if (target !== undefined)
         expected.set(x.subarray(row * xStride, row * xStride + width), target * width);
     });

@@ -78,7 +78,6 @@ export function ternaryDenseGemv(
     const block = i >> 2;
     const g = block / groupBlocks;
     const start = g * groupLength + ((block - g * groupBlocks) << 6) + 4 * (i & 3);
-    const end = select(g + 1 < groups, (g + 1) * groupLength, k);
     const nothing: u32 = 0;
     const words = registers(4, nothing);
     for (const c of unroll(4)) words[c] = codes[((group * blocks + block) * 4 + c) * 4 + (i & 3)]!;
@@ -87,7 +86,8 @@ export function ternaryDenseGemv(
       for (const b of unroll(4)) {
         const at = start + 16 * f + b;
         for (const r of unroll(tileRows)) {
-          const value = select(at < end, x[rowStart[r]! + select(at < end, at, end - 1)]!, 0);
+          // Padding of groups has weight 0; beyond the row there may be anything.
+          const value = select(at < k, x[rowStart[r]! + select(at < k, at, k - 1)]!, 0);
           for (const c of unroll(4)) {
             sums[4 * r + c] = sums[4 * r + c]! + value * ternaryOf(words[c]!, 8 * b + 2 * f);
           }

@@ -31,7 +31,7 @@ fn embedding(
   for (var row = i32(workgroup_id.x); row < rows; row += i32(num_workgroups.x)) {
     let id = ids[row];
     let known = id >= 0 && id < vocab;
-    if (select((firstId == 0), (id >= firstId && id < firstId + count), known)) {
+    if (!known || (id >= firstId && id < firstId + count)) {
       for (var i = i32(local_index); i < width; i += 32) {
         let id_1 = select(0, id - firstId, known);
         let index = id_1 * width + i;

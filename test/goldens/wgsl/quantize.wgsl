@@ -31,16 +31,11 @@ fn f32_to_i32(x: f32) -> i32 {
   return select(select(whole, 2147483647, x >= 2147483648.0), 0, is_nan(x));
 }
 
-// RN(1/a) for a in 2^-126..2^126, on devices whose division is good to a few units in the last
-// place only.
-fn exact_reciprocal_exactReciprocal(a: f32) -> f32 {
-  let word = bitcast<u32>(a);
-  let significand = (word & 0x007fffffu) | 0x00800000u;
-  let m = i32(significand);
+// RN(2^47 / m), 2^23 <= m < 2^24, from a proposal less than 128 off.
+fn exact_reciprocal_nearestQuotient(m: i32, proposal: i32) -> i32 {
   let half = m >> 1u;
-  let proposal = 16777216.0 / bitcast<f32>((word & 0x007fffffu) | 0x3f800000u);
-  var q = f32_to_i32(proposal);
-  var rest = 0 - q * m;
+  var q = proposal;
+  var rest = -(q * m);
   while (rest > half) {
     rest -= m;
     q++;
@@ -49,8 +44,7 @@ fn exact_reciprocal_exactReciprocal(a: f32) -> f32 {
     rest += m;
     q--;
   }
-  let exponent = 253 - i32(word >> 23u);
-  return bitcast<f32>((exponent << 23u) + (q - 8388608));
+  return q;
 }
 
 // Absmax quantization of rows to signed codes with a multiplicative dequantization scale.
@@ -160,33 +154,37 @@ fn quantize(
     let magnitude_4 = total_1;
     let bad = magnitude_4 > 0x7e800000u;
     let a = maximum(bitcast<f32>(select(magnitude_4, 0u, bad)), 0.00001);
-    let exactReciprocal = exact_reciprocal_exactReciprocal(a);
-    let scale = 127.0 * exactReciprocal;
+    let word = bitcast<i32>(a);
+    let fraction = word & 8388607;
+    let proposal = 16777216.0 / bitcast<f32>(fraction | 1065353216);
+    let nearestQuotient = exact_reciprocal_nearestQuotient((fraction | 8388608), f32_to_i32(proposal));
+    let q = nearestQuotient;
+    let scale = 127.0 * bitcast<f32>(((253 - (word >> 23u)) << 23u) + (q - 8388608));
     var sum = 0;
     let column_7 = 4 * i32(local_index);
     if (column_7 < kPadded) {
-      var word = 0u;
+      var word_1 = 0u;
       let rounded = f32_to_i32(round(held_0 * scale));
       let above = select(-128, rounded, rounded > -128);
       let code = select(select(127, above, above < 127), 0, bad);
       sum += code;
-      word |= u32(code) & 255u;
+      word_1 |= u32(code) & 255u;
       let rounded_1 = f32_to_i32(round(held_1 * scale));
       let above_1 = select(-128, rounded_1, rounded_1 > -128);
       let code_1 = select(select(127, above_1, above_1 < 127), 0, bad);
       sum += code_1;
-      word |= (u32(code_1) & 255u) << 8u;
+      word_1 |= (u32(code_1) & 255u) << 8u;
       let rounded_2 = f32_to_i32(round(held_2 * scale));
       let above_2 = select(-128, rounded_2, rounded_2 > -128);
       let code_2 = select(select(127, above_2, above_2 < 127), 0, bad);
       sum += code_2;
-      word |= (u32(code_2) & 255u) << 16u;
+      word_1 |= (u32(code_2) & 255u) << 16u;
       let rounded_3 = f32_to_i32(round(held_3 * scale));
       let above_3 = select(-128, rounded_3, rounded_3 > -128);
       let code_3 = select(select(127, above_3, above_3 < 127), 0, bad);
       sum += code_3;
-      word |= (u32(code_3) & 255u) << 24u;
-      codes[(row * kPadded + column_7) >> 2u] = word;
+      word_1 |= (u32(code_3) & 255u) << 24u;
+      codes[(row * kPadded + column_7) >> 2u] = word_1;
     }
     let value_6 = sum;
     let local_2 = i32(local_index);

@@ -42,7 +42,6 @@ fn ternaryDenseGemv(
     let block = i >> 2u;
     let g = block / groupBlocks;
     let start = g * groupLength + ((block - g * groupBlocks) << 6u) + 4 * (i & 3);
-    let end = select(k, (g + 1) * groupLength, g + 1 < 1);
     var words_0 = 0u;
     var words_1 = 0u;
     var words_2 = 0u;
@@ -56,7 +55,7 @@ fn ternaryDenseGemv(
     var sums_2 = 0.0;
     var sums_3 = 0.0;
     let at = start;
-    let value = select(0.0, x[rowStart_0 + select(end - 1, at, at < end)], at < end);
+    let value = select(0.0, x[rowStart_0 + select(k - 1, at, at < k)], at < k);
     let word = words_0;
     sums_0 += value * f32(i32(word & 3u) - 1);
     let word_1 = words_1;
@@ -66,7 +65,7 @@ fn ternaryDenseGemv(
     let word_3 = words_3;
     sums_3 += value * f32(i32(word_3 & 3u) - 1);
     let at_1 = start + 1;
-    let value_1 = select(0.0, x[rowStart_0 + select(end - 1, at_1, at_1 < end)], at_1 < end);
+    let value_1 = select(0.0, x[rowStart_0 + select(k - 1, at_1, at_1 < k)], at_1 < k);
     let word_4 = words_0;
     sums_0 += value_1 * f32(i32((word_4 >> 8u) & 3u) - 1);
     let word_5 = words_1;
@@ -76,7 +75,7 @@ fn ternaryDenseGemv(
     let word_7 = words_3;
     sums_3 += value_1 * f32(i32((word_7 >> 8u) & 3u) - 1);
     let at_2 = start + 2;
-    let value_2 = select(0.0, x[rowStart_0 + select(end - 1, at_2, at_2 < end)], at_2 < end);
+    let value_2 = select(0.0, x[rowStart_0 + select(k - 1, at_2, at_2 < k)], at_2 < k);
     let word_8 = words_0;
     sums_0 += value_2 * f32(i32((word_8 >> 16u) & 3u) - 1);
     let word_9 = words_1;
@@ -86,7 +85,7 @@ fn ternaryDenseGemv(
     let word_11 = words_3;
     sums_3 += value_2 * f32(i32((word_11 >> 16u) & 3u) - 1);
     let at_3 = start + 3;
-    let value_3 = select(0.0, x[rowStart_0 + select(end - 1, at_3, at_3 < end)], at_3 < end);
+    let value_3 = select(0.0, x[rowStart_0 + select(k - 1, at_3, at_3 < k)], at_3 < k);
     let word_12 = words_0;
     sums_0 += value_3 * f32(i32((word_12 >> 24u) & 3u) - 1);
     let word_13 = words_1;
@@ -96,7 +95,7 @@ fn ternaryDenseGemv(
     let word_15 = words_3;
     sums_3 += value_3 * f32(i32((word_15 >> 24u) & 3u) - 1);
     let at_4 = start + 16;
-    let value_4 = select(0.0, x[rowStart_0 + select(end - 1, at_4, at_4 < end)], at_4 < end);
+    let value_4 = select(0.0, x[rowStart_0 + select(k - 1, at_4, at_4 < k)], at_4 < k);
     let word_16 = words_0;
     sums_0 += value_4 * f32(i32((word_16 >> 2u) & 3u) - 1);
     let word_17 = words_1;
@@ -106,7 +105,7 @@ fn ternaryDenseGemv(
     let word_19 = words_3;
     sums_3 += value_4 * f32(i32((word_19 >> 2u) & 3u) - 1);
     let at_5 = start + 16 + 1;
-    let value_5 = select(0.0, x[rowStart_0 + select(end - 1, at_5, at_5 < end)], at_5 < end);
+    let value_5 = select(0.0, x[rowStart_0 + select(k - 1, at_5, at_5 < k)], at_5 < k);
     let word_20 = words_0;
     sums_0 += value_5 * f32(i32((word_20 >> 10u) & 3u) - 1);
     let word_21 = words_1;
@@ -116,7 +115,7 @@ fn ternaryDenseGemv(
     let word_23 = words_3;
     sums_3 += value_5 * f32(i32((word_23 >> 10u) & 3u) - 1);
     let at_6 = start + 16 + 2;
-    let value_6 = select(0.0, x[rowStart_0 + select(end - 1, at_6, at_6 < end)], at_6 < end);
+    let value_6 = select(0.0, x[rowStart_0 + select(k - 1, at_6, at_6 < k)], at_6 < k);
     let word_24 = words_0;
     sums_0 += value_6 * f32(i32((word_24 >> 18u) & 3u) - 1);
     let word_25 = words_1;
@@ -126,7 +125,7 @@ fn ternaryDenseGemv(
     let word_27 = words_3;
     sums_3 += value_6 * f32(i32((word_27 >> 18u) & 3u) - 1);
     let at_7 = start + 16 + 3;
-    let value_7 = select(0.0, x[rowStart_0 + select(end - 1, at_7, at_7 < end)], at_7 < end);
+    let value_7 = select(0.0, x[rowStart_0 + select(k - 1, at_7, at_7 < k)], at_7 < k);
     let word_28 = words_0;
     sums_0 += value_7 * f32(i32((word_28 >> 26u) & 3u) - 1);
     let word_29 = words_1;
@@ -136,7 +135,7 @@ fn ternaryDenseGemv(
     let word_31 = words_3;
     sums_3 += value_7 * f32(i32((word_31 >> 26u) & 3u) - 1);
     let at_8 = start + 32;
-    let value_8 = select(0.0, x[rowStart_0 + select(end - 1, at_8, at_8 < end)], at_8 < end);
+    let value_8 = select(0.0, x[rowStart_0 + select(k - 1, at_8, at_8 < k)], at_8 < k);
     let word_32 = words_0;
     sums_0 += value_8 * f32(i32((word_32 >> 4u) & 3u) - 1);
     let word_33 = words_1;
@@ -146,7 +145,7 @@ fn ternaryDenseGemv(
     let word_35 = words_3;
     sums_3 += value_8 * f32(i32((word_35 >> 4u) & 3u) - 1);
     let at_9 = start + 32 + 1;
-    let value_9 = select(0.0, x[rowStart_0 + select(end - 1, at_9, at_9 < end)], at_9 < end);
+    let value_9 = select(0.0, x[rowStart_0 + select(k - 1, at_9, at_9 < k)], at_9 < k);
     let word_36 = words_0;
     sums_0 += value_9 * f32(i32((word_36 >> 12u) & 3u) - 1);
     let word_37 = words_1;
@@ -156,7 +155,7 @@ fn ternaryDenseGemv(
     let word_39 = words_3;
     sums_3 += value_9 * f32(i32((word_39 >> 12u) & 3u) - 1);
     let at_10 = start + 32 + 2;
-    let value_10 = select(0.0, x[rowStart_0 + select(end - 1, at_10, at_10 < end)], at_10 < end);
+    let value_10 = select(0.0, x[rowStart_0 + select(k - 1, at_10, at_10 < k)], at_10 < k);
     let word_40 = words_0;
     sums_0 += value_10 * f32(i32((word_40 >> 20u) & 3u) - 1);
     let word_41 = words_1;
@@ -166,7 +165,7 @@ fn ternaryDenseGemv(
     let word_43 = words_3;
     sums_3 += value_10 * f32(i32((word_43 >> 20u) & 3u) - 1);
     let at_11 = start + 32 + 3;
-    let value_11 = select(0.0, x[rowStart_0 + select(end - 1, at_11, at_11 < end)], at_11 < end);
+    let value_11 = select(0.0, x[rowStart_0 + select(k - 1, at_11, at_11 < k)], at_11 < k);
     let word_44 = words_0;
     sums_0 += value_11 * f32(i32((word_44 >> 28u) & 3u) - 1);
     let word_45 = words_1;
@@ -176,7 +175,7 @@ fn ternaryDenseGemv(
     let word_47 = words_3;
     sums_3 += value_11 * f32(i32((word_47 >> 28u) & 3u) - 1);
     let at_12 = start + 48;
-    let value_12 = select(0.0, x[rowStart_0 + select(end - 1, at_12, at_12 < end)], at_12 < end);
+    let value_12 = select(0.0, x[rowStart_0 + select(k - 1, at_12, at_12 < k)], at_12 < k);
     let word_48 = words_0;
     sums_0 += value_12 * f32(i32((word_48 >> 6u) & 3u) - 1);
     let word_49 = words_1;
@@ -186,7 +185,7 @@ fn ternaryDenseGemv(
     let word_51 = words_3;
     sums_3 += value_12 * f32(i32((word_51 >> 6u) & 3u) - 1);
     let at_13 = start + 48 + 1;
-    let value_13 = select(0.0, x[rowStart_0 + select(end - 1, at_13, at_13 < end)], at_13 < end);
+    let value_13 = select(0.0, x[rowStart_0 + select(k - 1, at_13, at_13 < k)], at_13 < k);
     let word_52 = words_0;
     sums_0 += value_13 * f32(i32((word_52 >> 14u) & 3u) - 1);
     let word_53 = words_1;
@@ -196,7 +195,7 @@ fn ternaryDenseGemv(
     let word_55 = words_3;
     sums_3 += value_13 * f32(i32((word_55 >> 14u) & 3u) - 1);
     let at_14 = start + 48 + 2;
-    let value_14 = select(0.0, x[rowStart_0 + select(end - 1, at_14, at_14 < end)], at_14 < end);
+    let value_14 = select(0.0, x[rowStart_0 + select(k - 1, at_14, at_14 < k)], at_14 < k);
     let word_56 = words_0;
     sums_0 += value_14 * f32(i32((word_56 >> 22u) & 3u) - 1);
     let word_57 = words_1;
@@ -206,7 +205,7 @@ fn ternaryDenseGemv(
     let word_59 = words_3;
     sums_3 += value_14 * f32(i32((word_59 >> 22u) & 3u) - 1);
     let at_15 = start + 48 + 3;
-    let value_15 = select(0.0, x[rowStart_0 + select(end - 1, at_15, at_15 < end)], at_15 < end);
+    let value_15 = select(0.0, x[rowStart_0 + select(k - 1, at_15, at_15 < k)], at_15 < k);
     let word_60 = words_0;
     sums_0 += value_15 * f32(i32((word_60 >> 30u) & 3u) - 1);
     let word_61 = words_1;
