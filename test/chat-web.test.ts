@@ -40,7 +40,11 @@ beforeAll(async () => {
   });
   const checkpoint = await openCheckpoint(checkpoints["bitnet-tiny-packed"].folder);
   // Room for an answer that does not end before it is stopped.
-  await compileCheckpoint(checkpoint, { out: artifact, bounds: { context: 8192 } });
+  await compileCheckpoint(checkpoint, {
+    out: artifact,
+    bounds: { context: 8192 },
+    targets: ["wasm", "webgpu"],
+  });
   await checkpoint.source.close();
   isolated = await preview({ ...shared, preview: { port: 0, host: "127.0.0.1" } });
   ordinary = await serve({ crossOriginIsolated: false, routes: { "": { folder: site } } });
@@ -56,9 +60,9 @@ afterAll(async () => {
 const ordinaryUrl = () => `${ordinary.url}/index.html`;
 const isolatedUrl = () => isolated.resolvedUrls!.local[0]!;
 
-async function open(url: string): Promise<Page> {
-  const page = await browser.newPage();
-  page.setDefaultTimeout(15_000);
+async function open(url: string, inBrowser = browser): Promise<Page> {
+  const page = await inBrowser.newPage();
+  page.setDefaultTimeout(30_000);
   await page.goto(url);
   return page;
 }
@@ -76,6 +80,9 @@ async function load(page: Page): Promise<string> {
   await button(page, "Load").click();
   return loaded(page);
 }
+
+const runOn = (page: Page, device: string) =>
+  page.getByRole("combobox", { name: "Run on" }).selectOption(device);
 
 async function greedy(page: Page, maxTokens: number): Promise<void> {
   await page.getByLabel(/Chat, with the model's template/).uncheck();
@@ -101,8 +108,13 @@ async function turn(page: Page): Promise<{ prompt: string; answer: string; foote
 
 describe("the chat page", () => {
   it.each([
-    { place: "a cross-origin isolated page", url: isolatedUrl, says: /2 threads/, warnings: [] },
-    { place: "an ordinary page", url: ordinaryUrl, says: /1 thread$/, warnings: ["NO_THREADS"] },
+    { place: "a cross-origin isolated page", url: isolatedUrl, says: /2 threads$/, warnings: ["NO_WEBGPU"] },
+    {
+      place: "an ordinary page",
+      url: ordinaryUrl,
+      says: /1 thread$/,
+      warnings: ["NO_WEBGPU", "NO_THREADS"],
+    },
   ])("loads the model beside it and gives PyTorch's greedy text in $place", async (expected) => {
     const page = await open(expected.url());
     await field(page, "Threads").fill("2");
@@ -146,6 +158,23 @@ describe("the chat page", () => {
     await send(page, "The licenses for most software");
     expect((await turn(page)).footer).toMatch(/^8 tokens/);
     await page.close();
+  });
+
+  it("runs on WebGPU, and stops there too", async () => {
+    const withGpu = await launchBrowser({ webgpu: true });
+    const page = await open(ordinaryUrl(), withGpu);
+    await runOn(page, "WebGPU");
+    expect(await load(page)).toMatch(/^bitnet-tiny on WebGPU, /);
+    const { prompt, greedy_text } = golden[0]!;
+    await greedy(page, 32);
+    await send(page, prompt);
+    // Five tokens or so.
+    await page.waitForFunction(() => document.querySelector(".answer")!.textContent.length > 20);
+    await button(page, "Stop").click();
+    const { answer, footer } = await turn(page);
+    expect(footer).toMatch(/stopped$/);
+    expect(greedy_text.startsWith(`<|begin_of_text|>${prompt}${answer}`)).toBe(true);
+    await withGpu.close();
   });
 
   it("chats by the model's template, again from the same seed, and forgets", async () => {
@@ -205,12 +234,12 @@ describe("the chat page", () => {
       expect(await status(page).textContent()).toBe("No model");
     }
 
-    const device = page.getByRole("combobox", { name: "Run on" });
-    await device.selectOption("WebGPU");
+    // This browser has no GPU to offer.
+    await runOn(page, "WebGPU");
     await button(page, "Load").click();
     await page.getByRole("alert").getByText("NO_DEVICE").waitFor();
 
-    await device.selectOption("WebAssembly");
+    await runOn(page, "WebAssembly");
     await load(page);
     expect(await page.getByRole("alert").count()).toBe(0);
     await send(page, "word ".repeat(8192));

@@ -1,4 +1,4 @@
-import type { LoadOptions, Message } from "bitloom/runtime";
+import type { LoadOptions, Message, ProgressEvent } from "bitloom/runtime";
 import { fromDrop, fromFileList, pickFolder } from "./choose-artifact.ts";
 import { byId } from "./dom.ts";
 import type { Artifact, Failure, LoadedModel, Reply, Request } from "./messages.ts";
@@ -73,6 +73,18 @@ function load(from: Artifact): void {
     artifact,
     options: { device: device.value as LoadOptions["device"], threads: numberIn("threads") },
   });
+}
+
+function showProgress({ status, file, loaded, total }: ProgressEvent): void {
+  if (status === "done" || status === "ready") {
+    // A GPU takes its time to compile what was read.
+    progress.removeAttribute("value");
+    progressText.textContent = "Preparing…";
+  } else {
+    progress.max = total;
+    progress.value = loaded;
+    progressText.textContent = `${file}, ${megabytes(loaded)} of ${megabytes(total)} MB`;
+  }
 }
 
 function onLoaded(model: LoadedModel): void {
@@ -234,13 +246,8 @@ samplingPanel.addEventListener("invalid", () => (samplingPanel.open = true), { c
 
 worker.addEventListener("message", ({ data: reply }: MessageEvent<Reply>) => {
   switch (reply.type) {
-    case "progress": {
-      const { file, loaded, total } = reply.event;
-      progress.max = total;
-      progress.value = loaded;
-      progressText.textContent = `${file}, ${megabytes(loaded)} of ${megabytes(total)} MB`;
-      return;
-    }
+    case "progress":
+      return showProgress(reply.event);
     case "warning":
       notices.append(warningNotice(reply.warning));
       return;

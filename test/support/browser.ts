@@ -55,8 +55,13 @@ export async function serve(
   };
 }
 
+export interface BrowserOptions {
+  /** Give pages a GPU: SwiftShader, which the processor plays. Without it WebGPU finds none. */
+  readonly webgpu?: boolean;
+}
+
 /** Headless Chromium from npm; needs neither root nor a system browser. */
-export async function launchBrowser(): Promise<Browser> {
+export async function launchBrowser({ webgpu = false }: BrowserOptions = {}): Promise<Browser> {
   // The package unpacks the shared libraries Chromium needs only where it takes the machine for a bare one.
   process.env.AWS_EXECUTION_ENV ??= "AWS_Lambda_nodejs20.x";
   const { default: binary } = await import("@sparticuz/chromium");
@@ -65,6 +70,7 @@ export async function launchBrowser(): Promise<Browser> {
     args: [
       "--no-sandbox",
       "--disable-gpu",
+      ...(webgpu ? ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] : []),
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
