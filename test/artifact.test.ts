@@ -2,11 +2,12 @@ import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type LanguageModel, loadLanguageModel } from "../runtime/index.ts";
 import { openCheckpoint } from "../src/checkpoint/huggingface.ts";
 import { compileCheckpoint } from "../src/compiler/checkpoint.ts";
 import { type CheckpointName, checkpoints, type GoldenPrompt, readGolden } from "./support/checkpoints.ts";
+import { openGpu } from "./support/dawn.ts";
 
 const relativeL2 = (actual: ArrayLike<number>, expected: readonly number[]): number => {
   let difference = 0;
@@ -25,82 +26,104 @@ function lead(row: Float32Array): { readonly argmax: number; readonly margin: nu
   return { argmax, margin: (sorted.at(-1)! - sorted.at(-2)!) / (sorted.at(-1)! - sorted[0]!) };
 }
 
-describe.each(Object.keys(checkpoints) as CheckpointName[])("%s, compiled and loaded", (name) => {
-  let folder: string;
-  let model: LanguageModel;
-  let golden: GoldenPrompt[];
+// A software GPU compiles each kernel for a second, and takes as long for a few tokens.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
-  beforeAll(async () => {
-    golden = await readGolden(name);
-    folder = await mkdtemp(join(tmpdir(), "bitloom-golden-"));
+const names = Object.keys(checkpoints) as CheckpointName[];
+const targets = ["wasm", "webgpu"] as const;
+
+let folder: string;
+const artifact = (name: CheckpointName) => join(folder, name);
+
+beforeAll(async () => {
+  vi.stubGlobal("navigator", { gpu: await openGpu() });
+  folder = await mkdtemp(join(tmpdir(), "bitloom-golden-"));
+  for (const name of names) {
     const checkpoint = await openCheckpoint(checkpoints[name].folder);
     try {
-      await compileCheckpoint(checkpoint, { out: join(folder, "artifact"), verify: true });
+      await compileCheckpoint(checkpoint, { out: artifact(name), targets, verify: true });
     } finally {
       await checkpoint.source.close();
     }
-    model = await loadLanguageModel(join(folder, "artifact"));
-  });
-  afterAll(async () => {
-    await model?.dispose();
-    await rm(folder, { recursive: true, force: true });
-  });
-
-  it("needs a small download beside its weights", async () => {
-    const module = await readFile(
-      join(folder, "artifact", model.manifest.targets.wasm!.modules.relaxedShared),
-    );
-    const bytes = gzipSync(module).length;
-    console.log(`${name}: WebAssembly, gzipped: ${(bytes / 1024).toFixed(1)} KiB`);
-    // Together with the runtime, which runtime/size.test.ts measures, far below 150 kB.
-    expect(bytes).toBeLessThan(40 * 1024);
-  });
-
-  it("encodes every prompt as PyTorch's tokenizer does", () => {
-    expect(golden.map(({ prompt }) => model.tokenizer!.encode(prompt))).toEqual(
-      golden.map(({ input_ids }) => input_ids),
-    );
-  });
-
-  it("answers every prompt with PyTorch's greedy text", async () => {
-    for (const { prompt, input_ids, greedy_ids } of golden) {
-      const expected = greedy_ids.slice(input_ids.length);
-      const { text, tokens } = await model
-        .generate(prompt, { maxTokens: expected.length, ignoreStopTokens: true })
-        .finish();
-      expect(tokens).toEqual(expected);
-      expect(text).toBe(model.tokenizer!.decode(expected));
-    }
-  });
-
-  it("is within 1e-2 of PyTorch's logits at the last position", async () => {
-    const distances = [];
-    for (const { input_ids, last_logits } of golden) {
-      model.reset();
-      distances.push(relativeL2(await model.prefill(input_ids), last_logits));
-    }
-    console.log(`${name}: relative L2 of logits, worst ${Math.max(...distances).toExponential(1)}`);
-    expect(Math.max(...distances)).toBeLessThan(1e-2);
-  });
-
-  it("finds PyTorch's likeliest token at every position that is not a near tie", async () => {
-    let compared = 0;
-    for (const { input_ids, argmax_per_position } of golden) {
-      const { logits } = await model.run({
-        tokens: { data: Int32Array.from(input_ids), dims: [1, input_ids.length] },
-        positions: Int32Array.of(0),
-        slots: Int32Array.of(0),
-      });
-      const [, rows, width] = logits!.dims as [number, number, number];
-      for (let row = 0; row < rows; row++) {
-        const { argmax, margin } = lead(
-          logits!.data.subarray(row * width, (row + 1) * width) as Float32Array,
-        );
-        if (margin <= 0.01) continue;
-        compared += 1;
-        expect(argmax).toBe(argmax_per_position[row]);
-      }
-    }
-    expect(compared).toBeGreaterThan(golden.length);
-  });
+  }
 });
+afterAll(async () => {
+  vi.unstubAllGlobals();
+  await rm(folder, { recursive: true, force: true });
+});
+
+it.each(names)("%s needs a small download beside its weights", async (name) => {
+  const bytes = gzipSync(await readFile(join(artifact(name), "kernels.threads.simd-relaxed.wasm"))).length;
+  console.log(`${name}: WebAssembly, gzipped: ${(bytes / 1024).toFixed(1)} KiB`);
+  // Together with the runtime, which runtime/size.test.ts measures, far below 150 kB.
+  expect(bytes).toBeLessThan(40 * 1024);
+});
+
+describe.each(names.flatMap((name) => targets.map((device) => [name, device] as const)))(
+  "%s on %s",
+  (name, device) => {
+    let model: LanguageModel;
+    let golden: GoldenPrompt[];
+
+    beforeAll(async () => {
+      const all = await readGolden(name);
+      golden = device === "wasm" ? all : all.slice(0, 3);
+      model = await loadLanguageModel(artifact(name), { device });
+    });
+    afterAll(() => model?.dispose());
+
+    it("runs where it was asked to", () => {
+      expect(model.device.name).toBe(device);
+    });
+
+    it("encodes every prompt as PyTorch's tokenizer does", () => {
+      expect(golden.map(({ prompt }) => model.tokenizer!.encode(prompt))).toEqual(
+        golden.map(({ input_ids }) => input_ids),
+      );
+    });
+
+    it("answers every prompt with PyTorch's greedy text", async () => {
+      for (const { prompt, input_ids, greedy_ids } of golden) {
+        const expected = greedy_ids.slice(input_ids.length);
+        const { text, tokens } = await model
+          .generate(prompt, { maxTokens: expected.length, ignoreStopTokens: true })
+          .finish();
+        expect(tokens).toEqual(expected);
+        expect(text).toBe(model.tokenizer!.decode(expected));
+      }
+    });
+
+    it("is within 1e-2 of PyTorch's logits at the last position", async () => {
+      const distances = [];
+      for (const { input_ids, last_logits } of golden) {
+        model.reset();
+        distances.push(relativeL2(await model.prefill(input_ids), last_logits));
+      }
+      console.log(
+        `${name} on ${device}: relative L2 of logits, worst ${Math.max(...distances).toExponential(1)}`,
+      );
+      expect(Math.max(...distances)).toBeLessThan(1e-2);
+    });
+
+    it("finds PyTorch's likeliest token at every position that is not a near tie", async () => {
+      let compared = 0;
+      for (const { input_ids, argmax_per_position } of golden) {
+        const { logits } = await model.run({
+          tokens: { data: Int32Array.from(input_ids), dims: [1, input_ids.length] },
+          positions: Int32Array.of(0),
+          slots: Int32Array.of(0),
+        });
+        const [, rows, width] = logits!.dims as [number, number, number];
+        for (let row = 0; row < rows; row++) {
+          const { argmax, margin } = lead(
+            logits!.data.subarray(row * width, (row + 1) * width) as Float32Array,
+          );
+          if (margin <= 0.01) continue;
+          compared += 1;
+          expect(argmax).toBe(argmax_per_position[row]);
+        }
+      }
+      expect(compared).toBeGreaterThan(golden.length);
+    });
+  },
+);
