@@ -50,6 +50,10 @@ const headOption = () =>
     "--head <storage>",
     "storage of the embedding and output head; default: as in the checkpoint",
   ).choices(["f32", "bf16", "f16", "int8"]);
+const deviceOption = () =>
+  new Option("--device <name>", "where to run; auto takes a real GPU if the artifact was built for webgpu")
+    .choices(["auto", "wasm", "webgpu"])
+    .default("auto");
 const boundOptions = (command: Command) =>
   command
     .option("--context <tokens>", "longest sequence; default: the model's own", integer(1))
@@ -84,7 +88,7 @@ program
   .option("--repetition-penalty <factor>", "above 1 discourages tokens already seen", decimal(0.01))
   .option("--seed <number>", "seed of sampling", integer(0))
   .option("--threads <count>", "threads; default: as many cores as the model is worth", integer(1))
-  .addOption(new Option("--device <name>", "where to run").choices(["auto", "wasm"]).default("auto"))
+  .addOption(deviceOption())
   .option("--json", "print one JSON object instead of text")
   .option("--logits", "with --json: add the logits of the last prompt position")
   .action(async (artifact, options) => (await import("./commands/run.ts")).run(artifact, options));
@@ -107,6 +111,7 @@ program
   .command("bench")
   .description("measure an artifact on this machine")
   .argument("<artifact>", "an artifact folder")
+  .addOption(deviceOption())
   .option("--threads <count>", "threads; default: as many cores as the model is worth", integer(1))
   .option(
     "--prefill <tokens>",

@@ -39,6 +39,16 @@ export function openGpu(): Promise<GPU> {
 }
 
 /**
+ * What lets a process of its own find SwiftShader with the npm package `webgpu` as it is: its loader reads the
+ * library path when it starts.
+ */
+export async function gpuEnvironment(): Promise<Readonly<Record<string, string>>> {
+  if (!bundlesDriver()) return {};
+  const folder = await linkDriver();
+  return { LD_LIBRARY_PATH: folder, VK_ICD_FILENAMES: join(folder, "vk_swiftshader_icd.json") };
+}
+
+/**
  * A device with the features kernels use and the largest buffers, or a bare one: without optional features and
  * with WebGPU's least limits.
  * @throws what is missing where this machine has none
@@ -61,10 +71,12 @@ export async function openDevice({ bare = false } = {}): Promise<GPUDevice> {
   });
 }
 
+/** Elsewhere Dawn brings its driver or the system has one: Metal, Direct3D. */
+const bundlesDriver = (): boolean =>
+  process.platform === "linux" && process.arch === "x64" && process.env.BITLOOM_GPU !== "system";
+
 async function loadDawn(): Promise<Dawn> {
-  const bundled = process.platform === "linux" && process.arch === "x64";
-  // Elsewhere Dawn brings its driver or the system has one: Metal, Direct3D.
-  if (!bundled || process.env.BITLOOM_GPU === "system") return import("webgpu") as Promise<Dawn>;
+  if (!bundlesDriver()) return import("webgpu") as Promise<Dawn>;
   const folder = await linkDriver();
   process.env.VK_ICD_FILENAMES = join(folder, "vk_swiftshader_icd.json");
   return createRequire(import.meta.url)(join(folder, "dawn.node")) as Dawn;

@@ -14,13 +14,19 @@ export interface CompiledKernel {
 /** GPUShaderStage.COMPUTE; the constants are no globals in Node. */
 const COMPUTE = 4;
 
+/** Files read at a time, so that a slow network's delays overlap. */
+const READS_AT_ONCE = 4;
+
 /** The first variant whose requirements the device meets. */
-export function chooseVariant({ variants }: WebgpuKernel, features: WebgpuFeatures): WebgpuVariant {
+export function chooseVariant(
+  { variants }: Pick<WebgpuKernel, "variants">,
+  features: WebgpuFeatures,
+): WebgpuVariant {
   return variants.find(({ requires }) => requires.every((feature) => features[feature])) ?? variants.at(-1)!;
 }
 
 /**
- * Compiles every kernel of a target, all at a time.
+ * Reads and compiles every kernel of a target.
  * @throws BitloomError ASSEMBLE_FAILED naming the kernel and what the compiler says
  */
 export async function compileKernels(
@@ -44,17 +50,23 @@ export async function compileKernels(
     layouts.set(key, layout);
     return layout;
   };
-  const compiled = await Promise.all(
-    kernels.map(async (kernel): Promise<[string, CompiledKernel]> => {
+  const compiled: Promise<[string, CompiledKernel]>[] = [];
+  const rest = kernels.values();
+  const readOn = async (): Promise<void> => {
+    for (const { name, parameters, kind, ...kernel } of rest) {
       const variant = chooseVariant(kernel, features);
       const layout = layoutOf(variant);
       const code = await readText(variant.source);
-      const pipeline = await compile(device, kernel.name, variant.source, code, layout);
-      const { parameters, kind } = kernel;
-      return [kernel.name, { parameters, kind, variant, layout, pipeline }];
-    }),
-  );
-  return new Map(compiled);
+      const compiling = compile(device, name, variant.source, code, layout).then(
+        (pipeline): [string, CompiledKernel] => [name, { parameters, kind, variant, layout, pipeline }],
+      );
+      // Awaited later; until then a failure is not unhandled.
+      compiling.catch(() => undefined);
+      compiled.push(compiling);
+    }
+  };
+  await Promise.all(Array.from({ length: READS_AT_ONCE }, readOn));
+  return new Map(await Promise.all(compiled));
 }
 
 async function compile(

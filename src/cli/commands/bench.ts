@@ -1,10 +1,11 @@
 import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import { BitloomError } from "../../../errors/index.ts";
-import type { LanguageModel } from "../../../runtime/index.ts";
+import type { DeviceCounters, LanguageModel, LoadOptions } from "../../../runtime/index.ts";
 import { formatDuration, formatTable, peakMemory } from "../format.ts";
 import { loadLanguageArtifact } from "../load-artifact.ts";
 
 export interface BenchOptions {
+  readonly device: NonNullable<LoadOptions["device"]>;
   readonly threads?: number;
   readonly prefill?: number;
   readonly decode?: number;
@@ -13,8 +14,8 @@ export interface BenchOptions {
 }
 
 /** Measures loading, prefill and decoding of an artifact; medians over the repetitions. */
-export async function bench(artifact: string, { threads, repeat, json, ...lengths }: BenchOptions) {
-  const model = await loadLanguageArtifact(artifact, { threads });
+export async function bench(artifact: string, { device, threads, repeat, json, ...lengths }: BenchOptions) {
+  const model = await loadLanguageArtifact(artifact, { device, threads });
   try {
     const { contextLength } = model.info;
     const { prefill, decode } = shrinkToContext(lengths, contextLength);
@@ -42,6 +43,7 @@ export async function bench(artifact: string, { threads, repeat, json, ...length
       weightBytesPerSecond: (bytesPerToken / decodeMs) * 1000,
       peakMemoryBytes: peakMemory(),
       stepsPerToken: model.manifest.targets[model.device.name]?.plans.decode?.length ?? 0,
+      ...perToken(runs.at(-1)!.counted, decode),
     };
     process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${render(model.name, prefill, report)}\n`);
   } finally {
@@ -68,26 +70,54 @@ ${formatTable([
   ["decode", `${number("decodeTokensPerSecond").toFixed(1)} tokens/s`],
   ["time a token", formatDuration(number("decodeMs"))],
   ["steps a token", String(report.stepsPerToken)],
+  ...("dispatchesPerToken" in report
+    ? [
+        ["dispatches a token", number("dispatchesPerToken").toFixed(1)],
+        ["bytes to the device a token", formatBytes(number("bytesWrittenPerToken"))],
+        ["bytes back a token", formatBytes(number("bytesReadPerToken"))],
+        ["buffers created a token", String(number("buffersCreatedPerToken"))],
+      ]
+    : []),
   ["weights", formatBytes(number("weightBytes"))],
   ["weights a second", `${formatBytes(number("weightBytesPerSecond"))}/s`],
   ["peak memory of this process", formatBytes(number("peakMemoryBytes"))],
 ])}`;
 }
 
-async function measure(
-  model: LanguageModel,
-  prefill: number,
-  decode: number,
-): Promise<{ prefillMs: number; decodeMs: number }> {
+interface Measured {
+  readonly prefillMs: number;
+  readonly decodeMs: number;
+  /** What the device did while it decoded, if it counts. */
+  readonly counted: DeviceCounters | undefined;
+}
+
+async function measure(model: LanguageModel, prefill: number, decode: number): Promise<Measured> {
   model.reset();
   const { vocabularySize } = model.info;
   const token = (index: number) => (index * 7919 + 13) % vocabularySize;
   let started = performance.now();
   await model.prefill(Array.from({ length: prefill }, (_, index) => token(index)));
   const prefillMs = performance.now() - started;
+  const before = model.device.counters && { ...model.device.counters };
   started = performance.now();
   for (let index = 0; index < decode; index++) await model.decode(token(prefill + index));
-  return { prefillMs, decodeMs: performance.now() - started };
+  const decodeMs = performance.now() - started;
+  return { prefillMs, decodeMs, counted: before && difference(model.device.counters!, before) };
+}
+
+function difference(after: DeviceCounters, before: DeviceCounters): DeviceCounters {
+  return {
+    dispatches: after.dispatches - before.dispatches,
+    bytesWritten: after.bytesWritten - before.bytesWritten,
+    bytesRead: after.bytesRead - before.bytesRead,
+    buffersCreated: after.buffersCreated - before.buffersCreated,
+  };
+}
+
+function perToken(counted: DeviceCounters | undefined, tokens: number): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(counted ?? {}).map(([name, count]) => [`${name}PerToken`, count / tokens]),
+  );
 }
 
 function median(values: readonly number[]): number {

@@ -1,7 +1,8 @@
 import { spawnSync } from "node:child_process";
 import { availableParallelism, cpus, totalmem } from "node:os";
 import { formatBytes } from "../../../codegen/schedule/bytes.ts";
-import { wasmFeatures } from "../../../runtime/index.ts";
+import { BitloomError } from "../../../errors/index.ts";
+import { wasmFeatures, webgpuFeatures } from "../../../runtime/index.ts";
 import { version } from "../../version.ts";
 
 interface Finding {
@@ -14,7 +15,7 @@ interface Finding {
 
 /** Tells what this machine can run and what it would take to run more. */
 export async function doctor({ json }: { readonly json?: boolean }): Promise<void> {
-  const findings = examine();
+  const findings = await examine();
   if (json) {
     process.stdout.write(`${JSON.stringify({ version, findings })}\n`);
     return;
@@ -26,7 +27,7 @@ export async function doctor({ json }: { readonly json?: boolean }): Promise<voi
   }
 }
 
-function examine(): Finding[] {
+async function examine(): Promise<Finding[]> {
   const { simd, relaxedSimd, threads } = wasmFeatures();
   const engine = `Node ${process.versions.node}, V8 ${process.versions.v8}`;
   const compiler = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
@@ -54,15 +55,37 @@ function examine(): Finding[] {
         : "no shared memory",
     },
     { name: "Memory", ok: true, detail: `${formatBytes(totalmem())}; an artifact may use up to 4.29 GB` },
-    {
-      name: "WebGPU",
-      ok: false,
-      detail: "this version of bitloom compiles for WebAssembly only",
-    },
+    await examineGpu(),
     {
       name: "CUDA",
       ok: false,
-      detail: `this version of bitloom compiles for WebAssembly only${release ? ` (nvcc ${release} is here)` : ""}`,
+      detail: `this version of bitloom compiles for WebAssembly and WebGPU only${release ? ` (nvcc ${release} is here)` : ""}`,
     },
   ];
+}
+
+async function examineGpu(): Promise<Finding> {
+  const name = "WebGPU";
+  try {
+    const { adapter, isSoftware, subgroups, packedDot, limits } = await webgpuFeatures();
+    const features = [
+      ...(subgroups ? ["subgroups"] : []),
+      ...(packedDot ? ["packed 8-bit dot product"] : []),
+      `buffers of ${formatBytes(limits.maxBufferSize)}`,
+      `bindings of ${formatBytes(limits.maxStorageBufferBindingSize)}, ${limits.maxStorageBuffersPerShaderStage} a kernel`,
+      `workgroups of ${limits.maxComputeInvocationsPerWorkgroup} with ${formatBytes(limits.maxComputeWorkgroupStorageSize)}`,
+    ];
+    return {
+      name,
+      ok: !isSoftware,
+      detail: `${adapter}: ${features.join(", ")}`,
+      ...(isSoftware && {
+        advice: "This processor plays the GPU; WebAssembly is faster. Install the GPU's driver.",
+      }),
+    };
+  } catch (error) {
+    if (!(error instanceof BitloomError)) throw error;
+    const [summary] = error.message.split(" [", 1);
+    return { name, ok: false, detail: summary!, advice: error.hint };
+  }
 }

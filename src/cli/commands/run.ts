@@ -1,6 +1,6 @@
 import { text } from "node:stream/consumers";
 import { BitloomError } from "../../../errors/index.ts";
-import type { Generation, Prompt } from "../../../runtime/index.ts";
+import type { Generation, LoadOptions, Prompt } from "../../../runtime/index.ts";
 import { interruptible } from "../interrupt.ts";
 import { loadLanguageArtifact } from "../load-artifact.ts";
 
@@ -16,7 +16,7 @@ export interface RunOptions {
   readonly repetitionPenalty?: number;
   readonly seed?: number;
   readonly threads?: number;
-  readonly device: "auto" | "wasm";
+  readonly device: NonNullable<LoadOptions["device"]>;
   readonly json?: boolean;
   readonly logits?: boolean;
 }
