@@ -149,9 +149,10 @@ describe.each(["f32", "f16", "bf16", "int8", "ternary"])("embedding of %s weight
     const whole = { weights: dense.bytes, scales: dense.scales, ids, out, rows, vocab, width, groupSize: 0 };
     if (width === 8 && weight !== "ternary") {
       const rowBytes = (4 / perWord[weight]!) * width;
+      const first = { weights: dense.bytes.slice(0, 4 * rowBytes) };
       const second = { weights: dense.bytes.slice(4 * rowBytes), scales: dense.scales.slice(4) };
       await kernel({ ...whole, ...second, firstId: 4, count: 3 }, { workgroups: 6 });
-      await kernel({ ...whole, firstId: 0, count: 4 }, { workgroups: 4 });
+      await kernel({ ...whole, ...first, firstId: 0, count: 4 }, { workgroups: 4 });
     } else {
       await kernel({ ...whole, firstId: 0, count: vocab }, { workgroups: 4 });
     }
