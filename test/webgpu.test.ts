@@ -2,10 +2,12 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { gpuRules } from "../codegen/schedule/gpu/rules.ts";
-import { topologicalOrder } from "../ir/graph.ts";
+import { type Graph, topologicalOrder } from "../ir/graph.ts";
 import { interpret } from "../ir/interpret.ts";
 import { type OpName, ops } from "../ir/ops/index.ts";
 import { runForwardPipeline } from "../ir/passes/pipelines.ts";
+import { type Tensor, tensor } from "../ir/tensor.ts";
+import { parseGraph } from "../ir/text/parse.ts";
 import { comparisons, sumsGroups, type Tier } from "./support/comparisons.ts";
 import { Random } from "./support/random.ts";
 import { exactOps, graphs, randomTensors } from "./support/random-graph.ts";
@@ -51,6 +53,14 @@ describe("vectors that break kernels", () => {
   test.each(hardTrials().map((trial) => [trial.name, trial] as const))("%s", (_, trial) => attempt(trial));
 });
 
+/** Expects the interpreter's bits, for random parameters. */
+async function expectExact(graph: Graph, inputs: Record<string, Tensor>, seed: number): Promise<void> {
+  const program = await WebgpuProgram.compile({ run: graph }, host);
+  const { parameters } = randomTensors(graph, new Random(seed));
+  const given = { inputs, parameters };
+  expectSameResults(await program.run("run", given), interpret(graph, given), graph.name);
+}
+
 describe("whole graphs on the WebGPU target", () => {
   const anyGraph = graphs({ ops: exactOps, exact: true, size: 16, castTo });
 
@@ -68,6 +78,40 @@ describe("whole graphs on the WebGPU target", () => {
       }),
       { numRuns: 10 },
     ));
+
+  test("a product with more columns than a dispatch has workgroups", async () => {
+    const graph = parseGraph(`graph @g(batch <= 3) {
+      %x: input f32[batch, 1]
+      %w: parameter "w" f32[262200, 1]
+      %y: f32[batch, 262200] = linear(%x, %w)
+      return y = %y
+    }`);
+    await expectExact(graph, { x: tensor("f32", [1, 1], [0.5]) }, 1);
+  });
+
+  test("expressions over more operands than a kernel may bind", async () => {
+    const names = Array.from({ length: 12 }, (_, i) => `a${i}`);
+    const sum = (count: number, first: string) =>
+      names.slice(0, count).reduce((inner, _, i) => `mul(add(${inner}, x${i}), x${(i + 5) % count})`, first);
+    const graph = parseGraph(`graph @g(batch <= 3) {
+      ${names.map((name) => `%${name}: input f32[batch, 5]`).join("\n")}
+      %w: parameter "w" f32[5, 5] ternary(row)
+      %q: i8[batch, 5], %d: f32[batch, 1], %s: i32[batch, 1] = quantize(${names.map((n) => `%${n}`).join(", ")}) {bits = 8, granularity = "row", prologue = ${sum(12, "neg(x3)")}}
+      %y: f32[batch, 5] = ternary_matmul(%q, %s, %w, ${names.map((n) => `%${n}`).join(", ")}) {epilogue = ${sum(12, "to_f32(acc)")}}
+      %z: f32[batch, 5] = elementwise(${names.map((n) => `%${n}`).join(", ")}) {expr = ${sum(12, "x0")}}
+      return q = %q, d = %d, y = %y, z = %z
+    }`);
+    const random = new Random(3);
+    const inputs = names.map((name) => [
+      name,
+      tensor(
+        "f32",
+        [3, 5],
+        Array.from({ length: 15 }, () => random.int(-8, 8) / 4),
+      ),
+    ]);
+    await expectExact(graph, Object.fromEntries(inputs), 5);
+  });
 
   test("a language model prefills in chunks and decodes, its states carried from call to call", async () => {
     const { reference, entries } = smallModel();

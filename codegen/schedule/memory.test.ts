@@ -1,7 +1,7 @@
 import { fc, test } from "@fast-check/vitest";
 import { describe, expect } from "vitest";
 import { TENSOR_ALIGNMENT } from "../../runtime/manifest.ts";
-import { align, type Lifetime, planArena } from "./memory.ts";
+import { align, type Lifetime, planArena, planBuffers } from "./memory.ts";
 
 const lifetimes = fc.array(
   fc
@@ -42,5 +42,23 @@ describe("planArena", () => {
   test("a chain of equal buffers takes two places", () => {
     const chain = Array.from({ length: 30 }, (_, i) => ({ bytes: 1000, first: i, last: i + 1 }));
     expect(planArena(chain).bytes).toBe(2 * 1024);
+  });
+});
+
+describe("planBuffers", () => {
+  test.prop([lifetimes])("gives each life a whole buffer, and none to two at once", (all) => {
+    const { offsets, bytes, starts } = planBuffers(all);
+    expect(starts).toEqual([...new Set(starts)].sort((a, b) => a - b));
+    all.forEach((a, i) => {
+      const buffer = starts.indexOf(offsets[i]!);
+      expect(buffer).toBeGreaterThanOrEqual(0);
+      expect(offsets[i]! % TENSOR_ALIGNMENT).toBe(0);
+      expect(offsets[i]! + a.bytes).toBeLessThanOrEqual(starts[buffer + 1] ?? bytes);
+      for (let j = 0; j < i; j++) {
+        const b = all[j]!;
+        const together = a.first <= b.last && b.first <= a.last;
+        if (together) expect(offsets[j]).not.toBe(offsets[i]);
+      }
+    });
   });
 });

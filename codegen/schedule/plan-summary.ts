@@ -1,6 +1,6 @@
 import type { Argument, Entry, Step } from "../../runtime/manifest.ts";
 import { formatBytes } from "./bytes.ts";
-import type { Plan, TargetName, TargetPlan } from "./plan.ts";
+import type { Plan, PlannedKernel, TargetName, TargetPlan } from "./plan.ts";
 import { formatExpr } from "./symbols.ts";
 
 /**
@@ -33,7 +33,9 @@ export function formatPlan(plan: Plan, target: TargetName, only?: string): strin
   ].join("\n");
 }
 
-function formatEntry(name: string, entry: Entry, { plans, summaries }: TargetPlan): string[] {
+function formatEntry(name: string, entry: Entry, { plans, summaries, kernels }: TargetPlan): string[] {
+  const isOverRange = ({ variants }: PlannedKernel) => variants.baseline.workgroupSize === undefined;
+  const overRange = new Set(kernels.filter(isOverRange).map((kernel) => kernel.name));
   const steps = plans[name]!;
   const { traffic, arena } = summaries[name]!;
   const bounds = Object.entries(entry.symbols).map(([symbol, max]) => {
@@ -46,7 +48,7 @@ function formatEntry(name: string, entry: Entry, { plans, summaries }: TargetPla
     return [
       step.label,
       step.kernel,
-      formatWork(step),
+      formatWork(step, overRange.has(step.kernel) ? "items" : "workgroups"),
       moved("weights", weights),
       moved("read", read),
       moved("written", written),
@@ -62,10 +64,10 @@ function formatEntry(name: string, entry: Entry, { plans, summaries }: TargetPla
 }
 
 /** `96 items`, or `seq x 4 workgroups`. */
-function formatWork({ range, rangeY }: Step): string {
+function formatWork({ range, rangeY }: Step, unit: "items" | "workgroups"): string {
   return rangeY === undefined
-    ? `${formatExpr(range)} items`
-    : `${formatExpr(range)} x ${formatExpr(rangeY)} workgroups`;
+    ? `${formatExpr(range)} ${unit}`
+    : `${formatExpr(range)} x ${formatExpr(rangeY)} ${unit}`;
 }
 
 function moved(what: string, bytes: number): string {

@@ -1,5 +1,5 @@
 import { storageBytes } from "../../codegen/kernel/ir.ts";
-import { weightBorders } from "../../codegen/schedule/borders.ts";
+import { type IsBound, weightBorders } from "../../codegen/schedule/borders.ts";
 import type { Plan, PlannedKernel } from "../../codegen/schedule/plan.ts";
 import { isMultiple } from "../../codegen/schedule/symbols.ts";
 import { renderWgsl } from "../../codegen/targets/wgsl/render.ts";
@@ -42,12 +42,19 @@ export async function writeWebgpuTarget(
       variants: rendered.map(({ variant }) => variant),
     });
   }
+  const described = new Map(kernels.map((kernel) => [kernel.name, kernel]));
+  const isBound: IsBound = ({ kernel }, position) => {
+    const { parameters, variants } = described.get(kernel)!;
+    return variants.some(({ bindings }) =>
+      bindings.some(({ parameter }) => parameter === parameters[position]),
+    );
+  };
   const slots = Object.values(plan.entries).flatMap(({ inputs, outputs }) => [...inputs, ...outputs]);
   const buffers = {
     io: starts(slots.map(({ offset }) => offset)),
     arena: starts(arena.buffers),
     state: starts(plan.states.map(({ offset }) => offset)),
-    weights: [...weightBorders(plans, weights)],
+    weights: [...weightBorders(plans, weights, isBound)],
   };
   return {
     target: { arena: arena.bytes, buffers, kernels, plans },

@@ -31,7 +31,7 @@ export function embeddingRule(node: NodeOf<"embedding">, context: RuleContext): 
     bytes: product(rows, bytes),
   });
   const hasScales = table.weight === "ternary" || table.weight === "int8";
-  for (const piece of pieces(vocabulary, grouped ? 0 : rowBytes, 1)) {
+  for (const piece of pieces(vocabulary, grouped ? 0 : rowBytes)) {
     context.call(
       {
         template: "embedding",

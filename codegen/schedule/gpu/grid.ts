@@ -75,12 +75,16 @@ export interface Piece {
 }
 
 /**
- * Cuts the rows of a weight of `bytesPerRow` so that each piece is one binding; `rowsPerWorkgroup` of them are a
- * workgroup's. With 0 bytes it cannot be cut.
+ * Cuts the rows of a weight of `bytesPerRow` so that each piece is one binding, and one dispatch where
+ * `rowsPerWorkgroup` of them are a workgroup's. With 0 bytes it cannot be cut.
  *
  * @throws LIMIT_EXCEEDED where one that cannot be cut has too many rows
  */
-export function pieces(n: number, bytesPerRow: number, rowsPerWorkgroup: number): readonly Piece[] {
+export function pieces(
+  n: number,
+  bytesPerRow: number,
+  rowsPerWorkgroup = Number.POSITIVE_INFINITY,
+): readonly Piece[] {
   const most = Math.min(Math.floor(MAX_BINDING_BYTES / bytesPerRow), MAX_WORKGROUPS * rowsPerWorkgroup);
   if (n <= most) return [{ first: 0, count: n }];
   if (bytesPerRow === 0) {

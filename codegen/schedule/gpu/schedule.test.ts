@@ -1,0 +1,125 @@
+import { describe, expect, test } from "vitest";
+import { parseGraph } from "../../../ir/text/parse.ts";
+import type { Step } from "../../../runtime/manifest.ts";
+import { weightBorders } from "../borders.ts";
+import type { Plan } from "../plan.ts";
+import { formatPlan } from "../plan-summary.ts";
+import { schedule } from "../schedule.ts";
+
+const MIB = 2 ** 20;
+const layer = `graph @layer(batch <= 1, seq <= 16) {
+  %x: input f32[batch, seq, 96]
+  %g: parameter "norm.weight" f32[96]
+  %w: parameter "q_proj.weight" f32[96, 96] ternary(tensor)
+  %c: f32[96] = weight_scale(%w)
+  %q: i8[batch, seq, 96], %d: f32[batch, seq, 1], %s: i32[batch, seq, 1] = quantize(%x, %g) {bits = 8, granularity = "row", eps = 0.00001}
+  %y: f32[batch, seq, 96] = ternary_matmul(%q, %s, %w, %d, %c, %x) {epilogue = add(mul(mul(to_f32(acc), x0), x1), x2)}
+  %k: f32[batch, seq, 32] = slice(%y) {axis = 2, start = 64, size = 32}
+  %z: f32[batch, seq, 32] = relu(%k)
+  return y = %y, z = %z
+}`;
+
+const scheduled = (text: string, targets: readonly ("wasm" | "webgpu")[] = ["webgpu"]): Promise<Plan> =>
+  schedule({ run: parseGraph(text) }, { targets, maxThreads: 2 });
+
+const steps = (plan: Plan): readonly Step[] => plan.targets.webgpu!.plans.run!;
+
+/** Values of a parameter over the steps. */
+function values(plan: Plan, parameter: string) {
+  return steps(plan).flatMap((step) => {
+    const kernel = plan.targets.webgpu!.kernels.find(({ name }) => name === step.kernel)!;
+    const at = kernel.parameters.findIndex(({ name }) => name === parameter);
+    const argument = step.arguments[at];
+    return argument === undefined || !("value" in argument) ? [] : [argument.value];
+  });
+}
+
+test("a plan reads as steps over workgroups and items", async () => {
+  expect(formatPlan(await scheduled(layer), "webgpu")).toMatchInlineSnapshot(`
+    "memory
+      weights 4.1 kB in 3 buffers
+      state 0 B
+      temporaries 2.82 kB
+      inputs and outputs 14.3 kB
+    kernels (5)
+      quantize_rms_norm                    templates/gpu/quantize.ts      1 steps
+      ternary_gemv_one_row_scale_residual  templates/gpu/ternary-gemv.ts  1 steps
+      ternary_gemv_scale_residual          templates/gpu/ternary-gemv.ts  1 steps
+      ternary_gemm_scale_residual          templates/gpu/ternary-gemm.ts  1 steps
+      elementwise_relu                     elementwise                    1 steps
+    run(batch <= 1, seq <= 16): 5 steps
+      moves weights 3.84 kB, read 16 kB, written 9.86 kB
+      3 temporaries of 2.82 kB share 2.82 kB
+      quantize %q        quantize_rms_norm                    seq workgroups                   weights 384 B    read 6.21 kB  written 1.66 kB
+      ternary_matmul %y  ternary_gemv_one_row_scale_residual  24 x seq workgroups                                                              if seq = 1
+      ternary_matmul %y  ternary_gemv_scale_residual          24 x ceildiv(seq, 4) workgroups                                                  if 2 <= seq <= 8
+      ternary_matmul %y  ternary_gemm_scale_residual          3 x ceildiv(seq, 32) workgroups  weights 3.46 kB  read 7.74 kB  written 6.14 kB  if 9 <= seq <= 16
+      relu %z            elementwise_relu                     seq * 32 items                                    read 2.05 kB  written 2.05 kB
+    "
+  `);
+});
+
+test("targets lay out inputs, outputs, weights and states alike", async () => {
+  const both = await scheduled(layer, ["wasm", "webgpu"]);
+  for (const target of ["wasm", "webgpu"] as const) {
+    const alone = await scheduled(layer, [target]);
+    expect(alone.entries).toEqual(both.entries);
+    expect(alone.regions).toEqual(both.regions);
+    expect(alone.weights.map(({ name, offset }) => [name, offset])).toEqual(
+      both.weights.map(({ name, offset }) => [name, offset]),
+    );
+    expect(alone.targets[target]!.plans).toEqual(both.targets[target]!.plans);
+  }
+});
+
+/** As if kernels bound nothing but weights. */
+function bordersOf({ targets, regions }: Plan): readonly number[] {
+  const { kernels, plans } = targets.webgpu!;
+  const isBound = (step: Step, position: number) =>
+    kernels.find(({ name }) => name === step.kernel)!.parameters[position]!.name === "weights";
+  return weightBorders(plans, regions.weights, isBound);
+}
+
+describe("weights larger than a binding", () => {
+  const head = `graph @g(batch <= 1) {
+    %w: parameter "head.weight" f32[100000, 800]
+    %ids: input i32[batch]
+    %x: f32[batch, 800] = embedding(%w, %ids)
+    %y: f32[batch, 100000] = linear(%x, %w)
+    return y = %y
+  }`;
+
+  test("are read piece by piece, each once, in buffers of a guaranteed size", async () => {
+    const plan = await scheduled(head);
+    const pieces = steps(plan).filter(({ kernel }) => kernel.startsWith("matmul"));
+    const firsts = values(plan, "firstColumn") as number[];
+    const counts = values(plan, "columns") as number[];
+    expect(pieces.length).toBe(3);
+    expect(firsts).toEqual([0, counts[0], counts[0]! + counts[1]!]);
+    expect(firsts[2]! + counts[2]!).toBe(100_000);
+    expect(values(plan, "firstId")).toEqual(firsts);
+    pieces.forEach(({ arguments: [weights] }, i) => {
+      if (weights?.kind !== "buffer") throw new Error("the first argument is the weight");
+      expect(weights.offset).toBe(firsts[i]! * 3200);
+      expect(weights.bytes).toBe(counts[i]! * 3200);
+      expect(weights.bytes).toBeLessThanOrEqual(128 * MIB);
+    });
+    expect(bordersOf(plan)).toEqual([0, firsts[2]! * 3200]);
+  });
+
+  test("small ones share a buffer", async () => {
+    const plan = await scheduled(layer);
+    expect(bordersOf(plan)).toEqual([0]);
+  });
+});
+
+test("an op that only a build can compute names the target", async () => {
+  const failing = scheduled(`graph @g() {
+    %x: input f32[4, 4]
+    %w: f32[4, 4] ternary(row) = absmean_quantize(%x) {scale = "row"}
+    %ids: input i32[2]
+    %y: f32[2, 4] = embedding(%w, %ids)
+    return y = %y
+  }`);
+  await expect(failing).rejects.toThrow("absmean_quantize does not run on target webgpu");
+});
