@@ -118,7 +118,7 @@ describe("the chat page", () => {
   ])("loads the model beside it and gives PyTorch's greedy text in $place", async (expected) => {
     const page = await open(expected.url());
     await field(page, "Threads").fill("2");
-    await expect.poll(() => field(page, "or its address").inputValue()).toBe("./model/");
+    await expect.poll(() => field(page, "Or load it from its address").inputValue()).toBe("./model/");
     expect(await load(page)).toMatch(expected.says);
     expect(await page.locator(".warning code").allTextContents()).toEqual(expected.warnings);
 
@@ -143,7 +143,7 @@ describe("the chat page", () => {
       }).observe(document.querySelector("#turns")!, { subtree: true, childList: true, characterData: true });
     });
     await send(page, "Return a list of");
-    await page.waitForFunction(() => document.querySelector(".answer")!.textContent.length > 200);
+    await page.waitForFunction(() => document.querySelector(".answer")!.textContent.length > 2000);
     await button(page, "Stop").click();
 
     const { answer, footer } = await turn(page);
@@ -153,6 +153,12 @@ describe("the chat page", () => {
     const grown = lengths.filter((length, index) => length > (lengths[index - 1] ?? 0));
     expect(grown.length).toBeGreaterThan(3);
     expect(grown.at(-1)).toBe(answer.length);
+
+    // What came last is in view.
+    await page.waitForFunction(() => {
+      const { scrollHeight, scrollTop, clientHeight } = document.querySelector("#conversation")!;
+      return scrollHeight > clientHeight && scrollHeight - scrollTop - clientHeight < 2;
+    });
 
     await field(page, "Most tokens").fill("8");
     await send(page, "The licenses for most software");

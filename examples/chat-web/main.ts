@@ -21,6 +21,7 @@ const loading = byId("loading");
 const progress = byId<HTMLProgressElement>("progress");
 const progressText = byId("progress-text");
 const cancel = byId<HTMLButtonElement>("cancel");
+const facts = byId("facts");
 const notices = byId("notices");
 const samplingPanel = byId<HTMLDetailsElement>("sampling-panel");
 const useTemplate = byId<HTMLInputElement>("use-template");
@@ -40,6 +41,8 @@ let state: State = "empty";
 /** What was loaded last, or was tried to. */
 let artifact: Artifact | undefined;
 let turns: Turn[] = [];
+/** Whether the conversation's end stays in view as it grows: until the reader scrolls away from it. */
+let follows = true;
 
 const request = (message: Request): void => worker.postMessage(message);
 
@@ -64,6 +67,7 @@ function load(from: Artifact): void {
   notices.replaceChildren();
   progress.removeAttribute("value");
   progressText.textContent = "";
+  facts.textContent = "";
   status.textContent = "Loading…";
   modelPanel.open = true;
   enter("loading");
@@ -89,7 +93,7 @@ function showProgress({ status, file, loaded, total }: ProgressEvent): void {
 
 function onLoaded(model: LoadedModel): void {
   status.textContent = `${model.name} on ${model.device}`;
-  status.title = `Loaded in ${model.loadMs.toFixed(0)} ms; room for ${model.contextLength} tokens`;
+  facts.textContent = `Loaded in ${model.loadMs.toFixed(0)} ms; room for ${model.contextLength} tokens.`;
   useTemplate.disabled = !model.canChat;
   byId("template-hint").textContent = model.canChat ? "" : "This model has none: it continues your text.";
   if (narrow.matches) modelPanel.open = notices.childElementCount > 0;
@@ -166,7 +170,7 @@ function ask(text: string): void {
   const turn = new Turn(text, isChat);
   turns.push(turn);
   turnList.append(turn.element);
-  conversation.scrollTop = conversation.scrollHeight;
+  follows = true;
   if (narrow.matches) modelPanel.open = samplingPanel.open = false;
   enter("generating");
   request({
@@ -227,17 +231,19 @@ clear.addEventListener("click", () => {
   prompt.focus();
 });
 
-/** Whether the reader is at the conversation's end, and so follows it as it grows. */
-let isAtEnd = true;
+let scrolledTo = 0;
 conversation.addEventListener("scroll", () => {
   const { scrollHeight, scrollTop, clientHeight } = conversation;
-  isAtEnd = scrollHeight - scrollTop - clientHeight < 48;
+  if (scrollHeight - scrollTop - clientHeight < 48) follows = true;
+  // The end may also have moved on since it was scrolled to.
+  else if (scrollTop < scrolledTo) follows = false;
+  scrolledTo = scrollTop;
 });
-const follow = new ResizeObserver(() => {
-  if (isAtEnd && turns.length > 0) conversation.scrollTop = conversation.scrollHeight;
+const growth = new ResizeObserver(() => {
+  if (follows && turns.length > 0) conversation.scrollTop = conversation.scrollHeight;
 });
-follow.observe(turnList);
-follow.observe(conversation);
+growth.observe(turnList);
+growth.observe(conversation);
 
 // A field that is wrong can only be shown in an open panel.
 samplingPanel.addEventListener("invalid", () => (samplingPanel.open = true), { capture: true });

@@ -21,7 +21,14 @@ export class Turn {
     // Read aloud once it is whole, not piece by piece.
     this.#answer.ariaBusy = "true";
     this.#footer.ariaLive = "off";
-    this.element = create("article.turn", create("p.prompt", prompt), this.#answer, this.#footer);
+    this.element = create(
+      "article.turn",
+      create("h3", "Prompt"),
+      create("p.prompt", prompt),
+      create("h3", "Answer"),
+      this.#answer,
+      this.#footer,
+    );
     this.element.classList.add(isChat ? "chat" : "completion");
   }
 
