@@ -66,6 +66,17 @@ it("bench counts what a token takes", async () => {
   expect(report.bytesWrittenPerToken).toBe(12);
 });
 
+it("inspect tells of both targets", async () => {
+  const { stdout: summary } = await run("inspect", artifact);
+  expect(summary).toMatch(/decode +\d+ steps on wasm, \d+ steps on webgpu/);
+  expect(summary).toMatch(/temporaries on webgpu/);
+  const { stdout: plan } = await run("inspect", artifact, "--plan", "--entry", "decode");
+  expect(plan).toMatch(/^decode on wasm: \d+ steps\n[\s\S]*\ndecode on webgpu: \d+ steps\n/);
+  const name = /^ +embedding %\S+ +(\w+)/m.exec(plan.slice(plan.indexOf("on webgpu")))![1]!;
+  const { stdout: kernel } = await run("inspect", artifact, "--kernel", name);
+  expect(kernel).toMatch(/^kernels\/\w+\.wgsl$[\s\S]*@compute/m);
+});
+
 it("doctor names the adapter and what it can do", async () => {
   const { findings } = await json("doctor", "--json");
   const finding = findings.find(({ name }: { name: string }) => name === "WebGPU");

@@ -100,7 +100,7 @@ async function openGpu(): Promise<GPU> {
   const name = "webgpu";
   let dawn: Dawn;
   try {
-    dawn = (await import(/* @vite-ignore */ name)) as Dawn;
+    dawn = (await import(/* @vite-ignore */ /* webpackIgnore: true */ name)) as Dawn;
   } catch (cause) {
     throw new BitloomError("NO_DEVICE", "Node has WebGPU only through the npm package webgpu", {
       received: (cause as Error).message,

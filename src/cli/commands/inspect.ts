@@ -10,7 +10,7 @@ import { renderKernelModule } from "../../../codegen/targets/wasm/functions.ts";
 import { BitloomError } from "../../../errors/index.ts";
 import { partitionParameters } from "../../../ir/passes/partition-parameters.ts";
 import { printGraph } from "../../../ir/text/print.ts";
-import type { Manifest, WasmTarget } from "../../../runtime/manifest.ts";
+import type { Manifest, Plans } from "../../../runtime/manifest.ts";
 import { parseManifest } from "../../../runtime/parse-manifest.ts";
 import { type HeadStorage, lowerModel, type Stage, stages } from "../../compiler/lower.ts";
 import { weightStatistics } from "../../compiler/weight-statistics.ts";
@@ -87,7 +87,7 @@ function kernelText({ targets }: Plan, name: string): string {
 
 function unknownKernel(kernels: readonly { readonly name: string }[], name: string): BitloomError {
   return new BitloomError("INVALID_OPTION", `There is no kernel "${name}"`, {
-    expected: kernels.map((kernel) => kernel.name).join(", "),
+    expected: [...new Set(kernels.map((kernel) => kernel.name))].join(", "),
   });
 }
 
@@ -102,14 +102,13 @@ async function inspectArtifact(folder: string, options: InspectOptions): Promise
   const { entry } = options;
   if (entry !== undefined) chooseEntry(manifest.entries, entry);
   if (options.kernel !== undefined) {
-    const { kernels } = wasmOf(manifest);
-    const kernel = kernels.find(({ name }) => name === options.kernel);
-    if (kernel === undefined) throw unknownKernel(kernels, options.kernel);
-    return readText(join(folder, kernel.source));
+    return kernelSources(folder, manifest, options.kernel);
   }
   if (options.plan) {
     const names = entry === undefined ? Object.keys(manifest.entries) : [entry];
-    return names.map((name) => formatSteps(name, manifest)).join("\n");
+    return targetsOf(manifest)
+      .flatMap((target) => names.map((name) => formatSteps(name, target, manifest)))
+      .join("\n");
   }
   return summarize(folder, manifest);
 }
@@ -124,28 +123,71 @@ async function readText(path: string): Promise<string> {
   });
 }
 
-/** What an artifact holds for WebAssembly. */
-function wasmOf({ targets }: Manifest): WasmTarget {
-  if (targets.wasm !== undefined) return targets.wasm;
-  throw new BitloomError("INVALID_OPTION", "The artifact was not built for WebAssembly", {
-    received: Object.keys(targets).join(", "),
-  });
+/** What inspecting tells of every target alike. */
+interface BuiltTarget {
+  readonly name: string;
+  readonly arena: number;
+  readonly plans: Plans;
+  readonly kernels: readonly {
+    readonly name: string;
+    readonly template: string;
+    readonly sources: readonly string[];
+  }[];
 }
 
-function formatSteps(name: string, manifest: Manifest): string {
-  const steps = wasmOf(manifest).plans[name]!;
+function targetsOf({ targets: { wasm, webgpu } }: Manifest): readonly BuiltTarget[] {
+  return [
+    ...(wasm === undefined
+      ? []
+      : [
+          {
+            ...wasm,
+            name: "wasm",
+            kernels: wasm.kernels.map((kernel) => ({ ...kernel, sources: [kernel.source] })),
+          },
+        ]),
+    ...(webgpu === undefined
+      ? []
+      : [
+          {
+            ...webgpu,
+            name: "webgpu",
+            kernels: webgpu.kernels.map((kernel) => ({
+              ...kernel,
+              sources: kernel.variants.map(({ source }) => source),
+            })),
+          },
+        ]),
+  ];
+}
+
+/** The text of a kernel, or the texts that targets and devices have of it, each under its file's name. */
+async function kernelSources(folder: string, manifest: Manifest, name: string): Promise<string> {
+  const kernels = targetsOf(manifest).flatMap((target) => target.kernels);
+  const sources = kernels.filter((kernel) => kernel.name === name).flatMap((kernel) => kernel.sources);
+  if (sources.length === 0) throw unknownKernel(kernels, name);
+  const texts = await Promise.all(sources.map((source) => readText(join(folder, source))));
+  if (texts.length === 1) return texts[0]!;
+  return texts.map((text, index) => `${sources[index]}\n\n${text}`).join("\n\n");
+}
+
+function formatSteps(name: string, target: BuiltTarget, manifest: Manifest): string {
+  const steps = target.plans[name]!;
   const rows = steps.map(({ label, kernel, range, arguments: values }) => [
     label,
     kernel,
     `${formatExpr(range)} items`,
     values.map(formatArgument).join(", "),
   ]);
-  return `${name}: ${steps.length} steps\n${formatTable(rows)}\n`;
+  const where = targetsOf(manifest).length === 1 ? "" : ` on ${target.name}`;
+  return `${name}${where}: ${steps.length} steps\n${formatTable(rows)}\n`;
 }
 
 async function summarize(folder: string, manifest: Manifest): Promise<string> {
   const { ternary, zeros, weights, bytes } = await weightStatistics(folder, manifest);
   const { wasm } = manifest.targets;
+  const targets = targetsOf(manifest);
+  const on = (target: BuiltTarget) => (targets.length === 1 ? "" : ` on ${target.name}`);
   const signature = (slots: Manifest["entries"][string]["inputs"]) =>
     slots.map(({ name, dtype, dims }) => `${name} ${dtype}[${dims.join(", ")}]`).join(", ");
   const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
@@ -170,7 +212,7 @@ entries
 ${formatTable(
   Object.entries(manifest.entries).map(([name, { inputs, outputs }]) => [
     name,
-    wasm ? `${wasm.plans[name]!.length} steps` : "",
+    targets.map((target) => `${target.plans[name]!.length} steps${on(target)}`).join(", "),
     `${signature(inputs)} → ${signature(outputs)}`,
   ]),
 )}
@@ -179,14 +221,14 @@ memory
 ${formatTable([
   ["weights", formatBytes(bytes)],
   ["state", formatBytes(manifest.regions.state)],
-  ...(wasm ? [["temporaries", formatBytes(wasm.arena)]] : []),
+  ...targets.map((target) => [`temporaries${on(target)}`, formatBytes(target.arena)]),
   ["inputs and outputs", formatBytes(manifest.regions.io)],
   ...(wasm ? [["scratch a thread", formatBytes(wasm.memory.scratchBytes)]] : []),
   ...(wasm ? [["WebAssembly memory in all", formatBytes(wasm.memory.totalBytes)]] : []),
 ])}
 
 kernels
-${formatTable((wasm?.kernels ?? []).map(({ name, template }) => [name, template]))}
+${formatTable(targets.flatMap(({ kernels }) => kernels.map(({ name, template }) => [name, template])))}
 
 files
 ${formatTable(manifest.files.map((file) => [file.path, formatBytes(file.bytes)]))}
