@@ -14,6 +14,7 @@ import { exactOps, graphs, randomTensors } from "./support/random-graph.ts";
 import { WebgpuHost, WebgpuProgram } from "./support/run-webgpu.ts";
 import { expectSameResults } from "./support/same-bits.ts";
 import { converse, smallModel } from "./support/small-model.ts";
+import { expectWithin } from "./support/tolerance.ts";
 import { hardTrials, nodeTrials, type Trial } from "./support/trials.ts";
 
 // A software device compiles each kernel for seconds.
@@ -111,6 +112,42 @@ describe("whole graphs on the WebGPU target", () => {
       ),
     ]);
     await expectExact(graph, Object.fromEntries(inputs), 5);
+  });
+
+  test.each([40, 200])("one query a sequence over a cache of %i rows", async (capacity) => {
+    const graph = parseGraph(`graph @g(batch <= 3, slots <= 3) {
+      %q: input f32[batch, 1, 6, 8]
+      %k: state "k" f32[slots, ${capacity}, 2, 8]
+      %v: state "v" f32[slots, ${capacity}, 2, 8]
+      %slots: input i32[batch]
+      %positions: input i32[batch]
+      %y: f32[batch, 1, 6, 8] = attention(%q, %k, %v, %slots, %positions) {scale = 0.35}
+      return y = %y
+    }`);
+    const random = new Random(4);
+    const floats = (dims: readonly number[]) =>
+      tensor(
+        "f32",
+        dims,
+        Array.from({ length: dims.reduce((a, b) => a * b) }, () => random.int(-50, 50) / 40),
+      );
+    const given = {
+      inputs: {
+        q: floats([3, 1, 6, 8]),
+        slots: tensor("i32", [3], [2, 0, 1]),
+        positions: tensor("i32", [3], [capacity - 1, 3, 17]),
+      },
+      parameters: {},
+      states: { k: floats([3, capacity, 2, 8]), v: floats([3, capacity, 2, 8]) },
+    };
+    const program = await WebgpuProgram.compile({ run: graph }, host);
+    const names = program.target.plans.run!.map(({ kernel }) => kernel);
+    expect(names).toEqual(capacity === 40 ? ["attention_decode"] : ["attention_decode", "attention_combine"]);
+    const expected = interpret(graph, given).outputs.y!;
+    for (const features of [host.features, []]) {
+      const { outputs } = await program.run("run", given, features);
+      expectWithin(outputs.y!, expected, () => 1e-5, "y");
+    }
   });
 
   test("a language model prefills in chunks and decodes, its states carried from call to call", async () => {

@@ -1,8 +1,9 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
-import { bufferArgument, i32Argument } from "../draft.ts";
+import type { Dim } from "../../../ir/types.ts";
+import { bufferArgument, type DraftArgument, i32Argument, type Place } from "../draft.ts";
 import { type HeadRows, headRows } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
-import { ceilDiv, product } from "../symbols.ts";
+import { ceilDiv, isMultiple, product } from "../symbols.ts";
 import { isContiguous } from "../view.ts";
 import { elementwiseGrid, PAIRWISE_WORKGROUP, TILE_EDGE, tile } from "./grid.ts";
 
@@ -78,8 +79,31 @@ export function attentionRule(node: NodeOf<"attention">, context: RuleContext): 
     HeadRows,
     HeadRows,
   ];
+  const shared = {
+    q: bufferArgument(queries.place),
+    keys: bufferArgument(keys.place),
+    values: bufferArgument(values.place),
+    kvHeads: i32Argument(kvHeads),
+    capacity: i32Argument(capacity),
+    qStride: i32Argument(queries.stride),
+    scale: { kind: "f32", value: Math.fround(node.attributes.scale) },
+  } as const;
+  const together = heads / kvHeads;
+  if (cached && seq === 1 && decodes(dim, together, [keys.place, values.place])) {
+    const sequences = {
+      slots: bufferArgument(context.contiguous(slots)),
+      positions: bufferArgument(context.contiguous(positions)),
+    };
+    decodeAttention(
+      node.results[0]!,
+      { batch, heads, kvHeads, dim, capacity },
+      { ...shared, ...sequences },
+      context,
+    );
+    return;
+  }
   const out = bufferArgument(context.allocate(node.results[0]!));
-  const sharing = product(seq, heads / kvHeads);
+  const sharing = product(seq, together);
   const few = context.upperBound(sharing) <= fewQueries.rowThreads * fewQueries.edge;
   context.call(
     {
@@ -87,23 +111,98 @@ export function attentionRule(node: NodeOf<"attention">, context: RuleContext): 
       name: ["attention", ...(cached ? ["cached"] : []), ...(few ? ["few"] : [])].join("_"),
       options: { ...(few ? fewQueries : tile), cached, dim },
       arguments: {
-        q: bufferArgument(queries.place),
-        keys: bufferArgument(keys.place),
-        values: bufferArgument(values.place),
+        ...shared,
         // Never read without a cache.
         slots: cached ? bufferArgument(context.contiguous(slots)) : out,
         positions: cached ? bufferArgument(context.contiguous(positions)) : out,
         out,
         seq: i32Argument(seq),
         heads: i32Argument(heads),
-        kvHeads: i32Argument(kvHeads),
-        capacity: i32Argument(capacity),
-        qStride: i32Argument(queries.stride),
         keyStride: i32Argument(keys.stride),
         valueStride: i32Argument(values.stride),
-        scale: { kind: "f32", value: Math.fround(node.attributes.scale) },
       },
     },
     [ceilDiv(sharing, few ? fewQueries.rowThreads * fewQueries.edge : TILE_EDGE), product(batch, kvHeads)],
+  );
+}
+
+/** A workgroup of attention over a cache by one query a sequence, and its keys. */
+const decode = { workgroupSize: 64, keys: 64 } as const;
+const QUAD_BYTES = 16;
+/** Bytes of shared memory that WebGPU guarantees a workgroup. */
+const SHARED_BYTES = 16_384;
+
+/** Whether attention-decode computes such heads over such caches: read four elements at a time, with room for all. */
+function decodes(dim: number, together: number, caches: readonly Place[]): boolean {
+  const queries = together * (dim / 4) * QUAD_BYTES;
+  const scores = 4 * together * decode.keys;
+  const rest = 4 * 4 * decode.workgroupSize + 256;
+  return (
+    dim % 4 === 0 &&
+    dim <= 4 * decode.workgroupSize &&
+    queries + scores + rest <= SHARED_BYTES &&
+    caches.every((place) => isContiguous(place) && isMultiple(place.offset, 4))
+  );
+}
+
+interface DecodeShape {
+  readonly batch: Dim;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly dim: number;
+  readonly capacity: Dim;
+}
+
+/** One query a sequence: workgroups share the keys, and another step brings together what they found. */
+function decodeAttention(
+  result: Value,
+  { batch, heads, kvHeads, dim, capacity }: DecodeShape,
+  shared: Readonly<Record<string, DraftArgument>>,
+  context: RuleContext,
+): void {
+  const splits = Math.ceil(context.upperBound(capacity) / decode.keys);
+  const whole = splits === 1;
+  const out = bufferArgument(context.allocate(result));
+  const found = whole
+    ? out
+    : bufferArgument(context.temporary("partial attention", "f32", [batch, heads, splits, dim + 2]));
+  context.call(
+    {
+      template: "attention-decode",
+      name: "attention_decode",
+      options: { ...decode, dim, together: heads / kvHeads, fresh: false, whole },
+      arguments: {
+        ...shared,
+        // The cache has the new row, rotated.
+        cos: out,
+        sin: out,
+        out: found,
+        length: i32Argument(0),
+        qOffset: i32Argument(0),
+        keyOffset: i32Argument(0),
+        valueOffset: i32Argument(0),
+      },
+    },
+    [splits, product(batch, kvHeads)],
+  );
+  if (whole) return;
+  context.call(
+    {
+      template: "attention-combine",
+      name: "attention_combine",
+      options: { workgroupSize: PAIRWISE_WORKGROUP },
+      arguments: {
+        partials: found,
+        positions: shared.positions!,
+        out,
+        batch: i32Argument(batch),
+        heads: i32Argument(heads),
+        dim: i32Argument(dim),
+        splits: i32Argument(splits),
+        keys: i32Argument(decode.keys),
+        capacity: i32Argument(capacity),
+      },
+    },
+    elementwiseGrid(product(batch, heads, dim), context),
   );
 }

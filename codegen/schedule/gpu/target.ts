@@ -11,6 +11,8 @@ const reducing = { baseline: { subgroups: false }, subgroups: { subgroups: true 
 
 const files: Readonly<Record<string, TemplateFile>> = {
   attention: { file: "attention", fn: "attention" },
+  "attention-combine": { file: "attention-combine", fn: "attentionCombine" },
+  "attention-decode": { file: "attention-decode", fn: "attentionDecode", variants: reducing },
   "cache-write": { file: "cache-write", fn: "cacheWrite" },
   "dense-gemm": { file: "dense-gemm", fn: "denseGemm" },
   "dense-gemv": { file: "dense-gemv", fn: "denseGemv", variants: reducing },
