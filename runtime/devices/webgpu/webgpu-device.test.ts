@@ -17,6 +17,7 @@ import {
   type Model,
   webgpuFeatures,
 } from "../../index.ts";
+import { createWebgpuDevice } from "./webgpu-device.ts";
 
 const both = ["wasm", "webgpu"] as const;
 let artifact: FakeArtifact;
@@ -136,6 +137,31 @@ describe("WebGPU", () => {
       }
     },
   );
+
+  it("lets a writer wait for what is on its way, and end where the device is lost", async () => {
+    const devices: GPUDevice[] = [];
+    offer(changed({ device: (made) => void devices.push(made) }));
+    const { manifest, files } = artifact;
+    const readFile = async (path: string) => files.get(path)!;
+    const device = await createWebgpuDevice(manifest, { allowSoftware: true, readFile });
+    const piece = new Uint8Array(4096);
+    const write = (): Promise<void> => {
+      for (;;) {
+        const waiting = device.write("weights", 0, piece);
+        if (waiting !== undefined) return waiting;
+      }
+    };
+    await write();
+    expect(device.counters!.bytesWritten).toBe(32 * 1024 * 1024);
+    // What is on its way may arrive before.
+    const waiting = write().catch((error: BitloomError) => expect(error.code).toBe("DEVICE_FAILED"));
+    devices[0]!.destroy();
+    await waiting;
+    const running = device.run("run", new Map([["batch", 1]]), []);
+    expect((await failure(running)).code).toBe("DEVICE_FAILED");
+    await device.dispose();
+    await device.dispose();
+  });
 
   it("creates no buffers and writes no more than inputs once it runs", async () => {
     const model = (await open()) as LanguageModel;
