@@ -296,7 +296,7 @@ describe("refuses with one coded message, an exit status of 1, a clean stdout an
     [
       "an unknown target",
       ["build", checkpoint, "--target", "tpu", ...out],
-      /--target is not valid[^]*wasm, webgpu[^]*tpu/,
+      /--target is not valid[\s\S]*wasm, webgpu[\s\S]*tpu/,
     ],
     ["half a thread", ["build", checkpoint, "--max-threads", "0.5", ...out], /'0\.5'.*whole number/],
     [
