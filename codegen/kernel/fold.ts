@@ -204,13 +204,19 @@ export function foldExpression(e: Expr): Expr {
     case "load":
       return { ...e, index: foldExpression(e.index) };
     case "intrinsic":
-      return { ...e, args: e.args.map(foldExpression) };
+      return foldIntrinsic(e.name, e.args.map(foldExpression)) ?? { ...e, args: e.args.map(foldExpression) };
     case "call":
       return {
         ...e,
         args: e.args.map((argument) => (argument.kind === "buffer" ? argument : foldExpression(argument))),
       };
   }
+}
+
+/** Roots, which languages refuse to compute of negative constants. */
+function foldIntrinsic(name: string, [x]: readonly Expr[]): Expr | undefined {
+  if (name !== "math.sqrt" || x?.kind !== "literal" || x.type !== "f32") return undefined;
+  return { kind: "literal", type: "f32", value: Math.fround(Math.sqrt(x.value as number)) };
 }
 
 function foldLogical(operator: BinaryOperator, left: Expr, right: Expr): Expr | undefined {
