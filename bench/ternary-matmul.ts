@@ -3,7 +3,7 @@
  * With one row every pass streams copies of the weights that no cache holds, as decoding does; the bytes per
  * second of codes are a share of a plain read of the same memory in the same run.
  */
-import { intrinsic, local } from "../codegen/kernel/build.ts";
+import { convert, intrinsic, local } from "../codegen/kernel/build.ts";
 import { hasRelaxedSimd, inline, KernelHost } from "../test/support/kernel-host.ts";
 import { padTo } from "../test/support/pack.ts";
 import { cells, fastest, plainRead } from "./measure.ts";
@@ -23,7 +23,7 @@ const position = [
   ["column", "i32"],
 ] as const;
 const epilogues = {
-  epilogue: inline([["acc", "i32"], ...position], intrinsic("convert.i32ToF32", [local("acc", "i32")])),
+  epilogue: inline([["acc", "i32"], ...position], convert("f32", local("acc", "i32"))),
   epilogue4: inline([["acc", "v128"], ...position], intrinsic("f32x4.convertI32x4S", [local("acc", "v128")])),
 };
 
