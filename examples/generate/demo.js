@@ -22,11 +22,12 @@ const { timings, tokens } = answer.result;
 
 const kilobytes = (bytes) => `${(bytes / 1000).toFixed(0)} kB`;
 const { described, lowered, fused, steps } = report.entries.decode;
+const [wasm] = report.targets;
 console.log(`
 
 What the compiler did
   operations   ${described} described, ${lowered} lowered, ${fused} after fusion, ${steps} kernel calls a token
-  kernels      ${report.kernels.count}, ${kilobytes(report.kernels.bytes)} of WebAssembly
+  kernels      ${wasm.kernels.count}, ${kilobytes(wasm.kernels.bytes)} of WebAssembly
   weights      ${kilobytes(report.parameters.f32Bytes)} as f32, ${kilobytes(report.weights)} packed
   build        ${(report.timings.graphMs + report.timings.weightsMs).toFixed(0)} ms
 What the runtime did
