@@ -211,10 +211,6 @@ export function store(to: BufferParameter | SharedArray, index: Expr, value: Exp
   requireType(`elements of ${to.name} are ${to.element}`, value, loadedType(to.element));
   return { kind: "store", buffer: to.name, index, value };
 }
-export function if_(condition: Expr, ifTrue: readonly Stmt[], ifFalse: readonly Stmt[] = []): Stmt {
-  requireType("if takes a condition", condition, "bool");
-  return { kind: "if", condition, ifTrue, ifFalse };
-}
 /** `for (let variable = start; variable < end; variable += step) body`, on i32. */
 export function forRange(variable: string, start: Expr, end: Expr, body: readonly Stmt[], step = 1): Stmt {
   const induction = local(variable, "i32");

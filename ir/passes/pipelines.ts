@@ -38,21 +38,23 @@ export const forwardPipeline: readonly Stage[] = [
 export interface PipelineOptions extends RunPassesOptions {
   /** Stop after this stage. */
   readonly after?: StageName;
+  /** Told of the graph after each stage. */
+  readonly onStage?: (stage: StageName, graph: Graph) => void;
 }
 
 /** @throws BitloomError INVALID_OPTION for an unknown stage, INVALID_GRAPH as `runPasses`. */
 export function runForwardPipeline(graph: Graph, options: PipelineOptions = {}): Graph {
-  const { after, ...rest } = options;
+  const { after, onStage, ...rest } = options;
   const names = forwardPipeline.map((stage) => stage.name);
   if (after !== undefined && !names.includes(after)) {
     throw new BitloomError("INVALID_OPTION", `there is no stage "${after}"`, { expected: names.join(", ") });
   }
   const stages = forwardPipeline.slice(0, after === undefined ? undefined : names.indexOf(after) + 1);
-  return runPasses(
-    graph,
-    stages.flatMap((stage) => stage.passes),
-    rest,
-  );
+  return stages.reduce((current, { name, passes }) => {
+    const next = runPasses(current, passes, rest);
+    onStage?.(name, next);
+    return next;
+  }, graph);
 }
 
 /** The `prefill` entry of a traced language model: logits of the last position only, [batch, V]. */

@@ -102,10 +102,13 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
   const { bounds = {}, head, verify } = options;
   const started = performance.now();
   onProgress?.({ stage: "compiling the graph" });
-  const lowering = { bounds, ...(head && { head }), ...(verify && { verify }) };
-  const described = lowerModel(model, weights, { ...lowering, after: "bind" });
-  const lowered = lowerModel(model, weights, { ...lowering, after: "lower" });
-  const graphs = lowerModel(model, weights, lowering);
+  const counts = new Map<string, number>();
+  const graphs = lowerModel(model, weights, {
+    bounds,
+    ...(head && { head }),
+    ...(verify && { verify }),
+    onStage: (stage, entry, graph) => counts.set(`${entry} ${stage}`, operations(graph)),
+  });
   const plan = await schedule(graphs, { targets, maxThreads });
   throwIfAborted(signal);
 
@@ -155,12 +158,12 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
       out: resolve(out),
       isLanguageModel,
       entries: Object.fromEntries(
-        Object.entries(graphs).map(([name, graph]) => [
+        Object.keys(graphs).map((name) => [
           name,
           {
-            described: operations(described[name]!),
-            lowered: operations(lowered[name]!),
-            fused: operations(graph),
+            described: counts.get(`${name} bind`)!,
+            lowered: counts.get(`${name} lower`)!,
+            fused: counts.get(`${name} fuse`)!,
             steps: Math.max(...Object.values(plan.targets).map(({ plans }) => plans[name]!.length)),
           },
         ]),

@@ -34,6 +34,8 @@ export interface LowerOptions extends BindOptions {
   /** Stop after this stage. */
   readonly after?: Stage;
   readonly onPass?: (pass: Pass, graph: Graph) => void;
+  /** Told of each entry's graph after each stage from `bind` on. */
+  readonly onStage?: (stage: Stage, entry: string, graph: Graph) => void;
 }
 
 /** Where `bitloom inspect --after` can stop. */
@@ -52,7 +54,7 @@ export function lowerModel(
   weights: Pick<ParameterSource, "info" | "location">,
   options: LowerOptions = {},
 ): Record<string, Graph> {
-  const { after, bounds = {}, head, ...passOptions } = options;
+  const { after, bounds = {}, head, onStage, ...passOptions } = options;
   if (after !== undefined && !stages.includes(after)) {
     throw new BitloomError("INVALID_OPTION", `There is no stage "${after}"`, { expected: stages.join(", ") });
   }
@@ -67,11 +69,17 @@ export function lowerModel(
     model.kind === "language-model"
       ? { run: graph, prefill: prefillGraph(graph), decode: decodeGraph(graph) }
       : { run: graph };
-  if (after === "trace" || after === "bind") return entries;
+  if (after === "trace") return entries;
+  for (const [name, entry] of Object.entries(entries)) onStage?.("bind", name, entry);
+  if (after === "bind") return entries;
   return Object.fromEntries(
     Object.entries(entries).map(([name, entry]) => [
       name,
-      runForwardPipeline(entry, after === undefined ? passOptions : { ...passOptions, after }),
+      runForwardPipeline(entry, {
+        ...passOptions,
+        ...(after && { after }),
+        ...(onStage && { onStage: (stage: StageName, graph: Graph) => onStage(stage, name, graph) }),
+      }),
     ]),
   );
 }
