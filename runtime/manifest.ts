@@ -145,6 +145,14 @@ const wasmTarget = z.object({
   plans,
 });
 
+/** Four bytes that a GPU kernel is given: a scalar argument of the step (a bool is 0 or 1), or the step's range, i32. */
+const scalarField = z.object({
+  kind: z.literal("scalar"),
+  parameter: z.string(),
+  type: z.enum(["i32", "u32", "f32", "bool"]),
+});
+const rangeField = z.object({ kind: z.literal("range") });
+
 const webgpuKernel = z.object({
   name: z.string(),
   template: z.string(),
@@ -172,15 +180,10 @@ const webgpuKernel = z.object({
         /** Fields of four bytes of the block that is bound after the buffers, if there are any. */
         uniforms: z.array(
           z.discriminatedUnion("kind", [
-            z.object({
-              kind: z.literal("scalar"),
-              parameter: z.string(),
-              type: z.enum(["i32", "u32", "f32", "bool"]),
-            }),
+            scalarField,
             /** The element of its binding at which a buffer starts, i32. */
             z.object({ kind: z.literal("offset"), parameter: z.string() }),
-            /** The step's range, i32. */
-            z.object({ kind: z.literal("range") }),
+            rangeField,
           ]),
         ),
       }),
@@ -199,6 +202,51 @@ const webgpuTarget = z.object({
    */
   buffers: z.object({ io: borders, arena: borders, state: borders, weights: borders }),
   kernels: z.array(webgpuKernel),
+  plans,
+});
+
+const cudaKernel = z.object({
+  name: z.string(),
+  template: z.string(),
+  /** What a step's arguments are, in their order. */
+  parameters: z.array(z.string()),
+  /** Whether a step's range counts blocks, or items of which each thread takes one. */
+  kind: z.enum(["workgroup", "range"]),
+  /** CUDA C of this kernel alone. All sources one after the other are one translation unit. */
+  source: artifactPath,
+  entryPoint: z.string().check(z.regex(/^[A-Za-z_]\w{0,254}$/)),
+  /** Threads of a block. */
+  blockSize: positive.check(z.maximum(1024)),
+  /** Shared memory of a block in bytes, all of it static. */
+  sharedBytes: count.check(z.maximum(48 * 1024)),
+  /** What the entry point takes, in order: pointers and four-byte scalars. Parameters it does not use are left out. */
+  launch: z.array(
+    z.discriminatedUnion("kind", [
+      z.object({
+        kind: z.literal("buffer"),
+        parameter: z.string(),
+        /** Bytes of an element, to which the pointer is aligned. */
+        element: positive,
+      }),
+      scalarField,
+      rangeField,
+    ]),
+  ),
+});
+
+const cudaTarget = z.object({
+  /** Bytes of the `arena` region. Each region is one piece of device memory. */
+  arena: count,
+  /** The least compute capability, 10 * major + minor. */
+  computeCapability: positive,
+  kernels: z.array(cudaKernel),
+  /**
+   * All kernels compiled: machine code for devices of this major and at least this minor compute capability, or
+   * PTX, which drivers compile for devices of at least this one. None where the build had no compiler.
+   */
+  images: z.array(
+    z.object({ kind: z.enum(["cubin", "ptx"]), computeCapability: positive, path: artifactPath }),
+  ),
   plans,
 });
 
@@ -224,7 +272,11 @@ export const manifestSchema = z.object({
   }),
   regions: z.object({ io: count, state: count }),
   entries: z.record(identifier, entry),
-  targets: z.object({ wasm: z.optional(wasmTarget), webgpu: z.optional(webgpuTarget) }),
+  targets: z.object({
+    wasm: z.optional(wasmTarget),
+    webgpu: z.optional(webgpuTarget),
+    cuda: z.optional(cudaTarget),
+  }),
   languageModel: z.optional(languageModel),
 });
 
@@ -240,4 +292,7 @@ export type WasmTarget = z.infer<typeof wasmTarget>;
 export type WebgpuTarget = z.infer<typeof webgpuTarget>;
 export type WebgpuKernel = z.infer<typeof webgpuKernel>;
 export type WebgpuVariant = WebgpuKernel["variants"][number];
+export type CudaTarget = z.infer<typeof cudaTarget>;
+export type CudaKernel = z.infer<typeof cudaKernel>;
+export type CudaImage = CudaTarget["images"][number];
 export type LanguageModel = z.infer<typeof languageModel>;

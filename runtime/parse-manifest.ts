@@ -1,6 +1,7 @@
 import { BitloomError } from "../errors/index.ts";
 import { arrays } from "./dtypes.ts";
 import {
+  type Argument,
   CHUNK_BYTES,
   FORMAT_VERSION,
   type Manifest,
@@ -77,6 +78,7 @@ export function checkManifest(value: unknown): Manifest {
   checkLanguageModel(manifest);
   checkWasm(manifest);
   checkWebgpu(manifest);
+  checkCuda(manifest);
   return manifest;
 }
 
@@ -388,30 +390,84 @@ function checkBuffers(
 
 /** That a step has for every binding and uniform of its kernel an argument that can be bound. */
 function checkBindings(step: Step, kernel: WebgpuKernel, path: Path): void {
-  if (step.arguments.length !== kernel.parameters.length) {
-    fail([...path, "arguments"], `one for each of ${kernel.parameters.join(", ")}`, step.arguments.length);
-  }
-  const argumentOf = (parameter: string) => {
-    const index = kernel.parameters.indexOf(parameter);
-    return { argument: step.arguments[index]!, at: [...path, "arguments", index] };
-  };
+  const argumentOf = argumentsByName(step, kernel, path);
   for (const { bindings, uniforms } of kernel.variants) {
     for (const uniform of uniforms) {
-      if (uniform.kind === "range") continue;
-      const { argument, at } = argumentOf(uniform.parameter);
-      const expected = uniform.kind === "offset" ? "buffer" : uniform.type === "f32" ? "f32" : "i32";
-      if (argument.kind !== expected) fail([...at, "kind"], expected, argument.kind);
+      if (uniform.kind === "scalar") checkScalar(argumentOf(uniform.parameter), uniform.type);
+      else if (uniform.kind === "offset") bufferOf(argumentOf(uniform.parameter));
     }
     for (const { parameter, element } of bindings) {
-      const { argument, at } = argumentOf(parameter);
-      if (argument.kind !== "buffer") fail([...at, "kind"], "buffer", argument.kind);
-      if (argument.bytes === undefined) fail([...at, "bytes"], "how much the kernel reaches", undefined);
+      const given = argumentOf(parameter);
+      const { bytes } = bufferOf(given);
+      if (bytes === undefined) fail([...given.at, "bytes"], "how much the kernel reaches", undefined);
       const hasOffset = uniforms.some((field) => field.kind === "offset" && field.parameter === parameter);
-      const unit = hasOffset ? element : TENSOR_ALIGNMENT;
-      if (divisor(argument.offset) % unit !== 0) {
-        fail([...at, "offset"], `a multiple of ${unit}, whatever the symbols are`, argument.offset);
+      checkAligned(given, hasOffset ? element : TENSOR_ALIGNMENT);
+    }
+  }
+}
+
+function checkCuda(manifest: Manifest): void {
+  const { cuda } = manifest.targets;
+  if (cuda === undefined) return;
+  const path = ["targets", "cuda"];
+  const isListed = (source: string) => manifest.files.some((file) => file.path === source);
+  for (const [index, image] of cuda.images.entries()) {
+    if (!isListed(image.path)) fail([...path, "images", index, "path"], "a path listed in files", image.path);
+  }
+  const kernels = new Map(cuda.kernels.map((kernel) => [kernel.name, kernel]));
+  for (const [index, { source, parameters, launch }] of cuda.kernels.entries()) {
+    const at = [...path, "kernels", index];
+    if (!isListed(source)) fail([...at, "source"], "a path listed in files", source);
+    for (const [place, field] of launch.entries()) {
+      if ("parameter" in field && !parameters.includes(field.parameter)) {
+        fail([...at, "launch", place, "parameter"], "a parameter of the kernel", field.parameter);
       }
     }
+  }
+  checkPlans(manifest, cuda, path, (step, at) => {
+    const kernel = kernels.get(step.kernel)!;
+    const argumentOf = argumentsByName(step, kernel, at);
+    for (const field of kernel.launch) {
+      if (field.kind === "scalar") checkScalar(argumentOf(field.parameter), field.type);
+      else if (field.kind === "buffer") checkAligned(argumentOf(field.parameter), field.element);
+    }
+  });
+}
+
+/** An argument of a step, and where it stands in the manifest. */
+interface Given {
+  readonly argument: Argument;
+  readonly at: Path;
+}
+
+/** Finds a step's arguments by what its kernel calls them. */
+function argumentsByName(
+  step: Step,
+  { parameters }: { readonly parameters: readonly string[] },
+  path: Path,
+): (parameter: string) => Given {
+  if (step.arguments.length !== parameters.length) {
+    fail([...path, "arguments"], `one for each of ${parameters.join(", ")}`, step.arguments.length);
+  }
+  return (parameter) => {
+    const index = parameters.indexOf(parameter);
+    return { argument: step.arguments[index]!, at: [...path, "arguments", index] };
+  };
+}
+
+function checkScalar({ argument, at }: Given, type: "i32" | "u32" | "f32" | "bool"): void {
+  const expected = type === "f32" ? "f32" : "i32";
+  if (argument.kind !== expected) fail([...at, "kind"], expected, argument.kind);
+}
+
+function bufferOf({ argument, at }: Given): Extract<Argument, { kind: "buffer" }> {
+  return argument.kind === "buffer" ? argument : fail([...at, "kind"], "buffer", argument.kind);
+}
+
+function checkAligned(given: Given, unit: number): void {
+  const { offset } = bufferOf(given);
+  if (divisor(offset) % unit !== 0) {
+    fail([...given.at, "offset"], `a multiple of ${unit}, whatever the symbols are`, offset);
   }
 }
 
