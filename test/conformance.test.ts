@@ -61,6 +61,7 @@ describe("the WASM target op by op", () => {
   test("reductions", () => check(["sum", "mean", "max_reduce", "min_reduce", "transpose"], 40));
   test("movement", () => check(["reshape", "transpose", "slice", "concat", "cast"], 30));
   test("rows", () => check(["rms_norm", "softmax", "transpose", "slice"], 40));
+  test("top k", () => check(["top_k", "neg", "transpose", "slice"], 40));
   test("quantize", () => check(["quantize"], 40));
   test("ternary products", () => check(["ternary_matmul", "quantize"], 25));
   test("linear", () => check(["linear"], 20));

@@ -195,6 +195,7 @@ describe("the WebGPU target op by op", () => {
   test("reductions", () => check(["sum", "mean", "max_reduce", "min_reduce", "transpose"], 12));
   test("movement", () => check(["reshape", "transpose", "slice", "concat", "cast"], 12));
   test("rows", () => check(["rms_norm", "softmax", "transpose", "slice"], 8));
+  test("top k", () => check(["top_k", "neg", "transpose", "slice"], 8));
   test("quantize", () => check(["quantize"], 6));
   test("ternary products", () => check(["ternary_matmul", "quantize"], 4));
   test("linear", () => check(["linear"], 3));

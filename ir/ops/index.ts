@@ -20,6 +20,7 @@ import { ropeTable } from "./rope-table.ts";
 import { slice } from "./slice.ts";
 import { softmax } from "./softmax.ts";
 import { ternaryMatmul } from "./ternary-matmul.ts";
+import { topK } from "./top-k.ts";
 import { transpose } from "./transpose.ts";
 import { weightScale } from "./weight-scale.ts";
 
@@ -34,6 +35,7 @@ const table = {
   cache_write: cacheWrite,
   attention,
   softmax,
+  top_k: topK,
   ...elementwiseOps,
   cast,
   constant,

@@ -146,6 +146,7 @@ describe("type rules accept", () => {
     ],
     ["rope", [t(["b", "s", 2, 8]), t([99, 4]), t([99, 4]), t(["b"], "i32")], {}, "f32[b, s, 2, 8]"],
     ["rope_table", [], { theta: 1e4, dim: 8, length: 99, fn: "sin" }, "f32[99, 4]"],
+    ["top_k", [t(["n", 8])], { k: 3 }, "f32[n, 3], i32[n, 3]"],
     ["constant", [], { value: Number.NaN, dtype: "f32" }, "f32[]"],
   ])("%s of %j with %j", (op, operands, attributes, result) => {
     expect(inferred(op, operands, attributes as never)).toBe(result);
@@ -274,6 +275,9 @@ describe("type rules refuse", () => {
     ["constant", [], { value: 2 ** 31, dtype: "i32" }, "INVALID_ATTRIBUTE", "2147483648"],
     ["sum", [t([2])], { axis: 1, keep_dims: true }, "INVALID_ATTRIBUTE", "axis 1"],
     ["softmax", [t([])], {}, "SHAPE_MISMATCH", "x f32[]"],
+    ["top_k", [t(["n"])], { k: 1 }, "SHAPE_MISMATCH", "literal last axis"],
+    ["top_k", [t(["n", 4])], { k: 5 }, "INVALID_ATTRIBUTE", "k = 5"],
+    ["top_k", [t(["n", 4], "i32")], { k: 1 }, "DTYPE_MISMATCH", "x of dense f32"],
     ["reshape", [t(["n", 6])], { dims: ["n", 5] }, "SHAPE_MISMATCH", "[n, 5]"],
     ["reshape", [t(["n", 6])], { dims: ["n", "n", 6] }, "SHAPE_MISMATCH", "[n, n, 6]"],
     ["transpose", [t([2, 3])], { permutation: [0, 0] }, "INVALID_ATTRIBUTE", "[0, 0]"],
@@ -499,6 +503,14 @@ describe("evaluation", () => {
     expect(values("softmax", [f32([2, 2], [0, 0, 1000, 0])], {})).toEqual([0.5, 0.5, 1, 0]);
     const e = f(Math.E);
     expect(values("softmax", [f32([2], [1, 2])], {})[1]).toBeCloseTo(e / (1 + e), 6);
+  });
+
+  test("top_k: NaN first, then by value, the lower index first of equals", () => {
+    const [values, indices] = evaluate("top_k", [f32([2, 4], [1, 3, -0, 3, 0, Number.NaN, -1, -0])], {
+      k: 3,
+    });
+    expect([...values!.data]).toEqual([3, 3, 1, Number.NaN, 0, 0]);
+    expect([...indices!.data]).toEqual([1, 3, 0, 1, 0, 3]);
   });
 
   test("i32 arithmetic wraps", () => {

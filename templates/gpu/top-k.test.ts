@@ -24,8 +24,9 @@ async function run(
     const outValues = new Float32Array(rows.length * chunks * count + 1).fill(42);
     const outIndices = new Int32Array(rows.length * chunks * count + 1).fill(42);
     const kernel = await gpuKernel("top-k.ts", "topK", { ...options, all });
-    const sizes = { candidates, stride, chunk, count };
-    const grid = { workgroups: [chunks, rows.length] as const };
+    const sizes = { rows: rows.length, candidates, stride, chunk, count };
+    // A workgroup may have several chunks.
+    const grid = { workgroups: Math.min(chunks * rows.length, 5) };
     await kernel({ values, indices, outValues, outIndices, ...sizes }, grid);
     expect([outValues.at(-1), outIndices.at(-1)]).toEqual([42, 42]);
     candidates = chunks * count;

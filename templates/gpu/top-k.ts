@@ -8,8 +8,8 @@ import {
   select,
   shared,
   type u32,
+  workgroupCount,
   workgroupId,
-  workgroupIdY,
 } from "bitloom/kernel";
 import { type WorkgroupOptions, workgroupMax } from "./workgroup.ts";
 
@@ -24,7 +24,7 @@ export interface TopKOptions extends WorkgroupOptions {
  * and -0 are equal) and NaN above all; count 1 is argmax. The results of a row's chunks lie one after the other, so
  * that they are the candidates of the next run, until one chunk has them all.
  *
- * Grid: x = chunks = ceil(candidates / chunk), y = rows.
+ * Grid: x = chunks of all rows, ceil(candidates / chunk) each, or fewer workgroups that each go on to every so-many-th.
  *
  * @param values f32[rows, candidates] with stride elements between rows
  * @param indices i32[rows, candidates], contiguous: the values' indices, -1 for none; never read with `all`
@@ -38,6 +38,7 @@ export function topK(
   indices: Buffer<i32>,
   outValues: Buffer<f32>,
   outIndices: Buffer<i32>,
+  rows: i32,
   candidates: i32,
   stride: i32,
   chunk: i32,
@@ -45,46 +46,48 @@ export function topK(
 ): void {
   const keys = shared<u32>(options.workgroupSize);
   const ids = shared<i32>(options.workgroupSize);
-  const row = workgroupIdY();
-  const first = workgroupId() * chunk;
-  const last = select(first + chunk < candidates, first + chunk, candidates);
   const chunks = (candidates + chunk - 1) / chunk;
-  const out = (row * chunks + workgroupId()) * count;
-  const noKey: u32 = 0;
-  const noIndex: i32 = -0x80000000;
+  for (let item = workgroupId(); item < rows * chunks; item += workgroupCount()) {
+    const row = item / chunks;
+    const first = (item % chunks) * chunk;
+    const last = select(first + chunk < candidates, first + chunk, candidates);
+    const out = item * count;
+    const noKey: u32 = 0;
+    const noIndex: i32 = -0x80000000;
 
-  const indexAt = (at: i32): i32 => (options.all ? at : indices[row * candidates + at]!);
+    const indexAt = (at: i32): i32 => (options.all ? at : indices[row * candidates + at]!);
 
-  // The winner of the round before, and this invocation's best candidate below it.
-  let winnerKey: u32 = 0xffffffff;
-  let winnerIndex: i32 = -1;
-  let bestKey: u32 = 0;
-  let bestIndex: i32 = 0;
-  let stale = true;
-  for (let round: i32 = 0; round < count; round++) {
-    if (stale) {
-      bestKey = 0;
-      bestIndex = 0x7fffffff;
-      for (let at = first + localId(); at < last; at += options.workgroupSize) {
-        const key = orderKey(values[row * stride + at]!);
-        const index = indexAt(at);
-        const left = key < winnerKey || (key === winnerKey && index > winnerIndex);
-        const better = key > bestKey || (key === bestKey && index < bestIndex);
-        if (index >= 0 && left && better) {
-          bestKey = key;
-          bestIndex = index;
+    // The winner of the round before, and this invocation's best candidate below it.
+    let winnerKey: u32 = 0xffffffff;
+    let winnerIndex: i32 = -1;
+    let bestKey: u32 = 0;
+    let bestIndex: i32 = 0;
+    let stale = true;
+    for (let round: i32 = 0; round < count; round++) {
+      if (stale) {
+        bestKey = 0;
+        bestIndex = 0x7fffffff;
+        for (let at = first + localId(); at < last; at += options.workgroupSize) {
+          const key = orderKey(values[row * stride + at]!);
+          const index = indexAt(at);
+          const left = key < winnerKey || (key === winnerKey && index > winnerIndex);
+          const better = key > bestKey || (key === bestKey && index < bestIndex);
+          if (index >= 0 && left && better) {
+            bestKey = key;
+            bestIndex = index;
+          }
         }
       }
-    }
-    winnerKey = workgroupMax(options, keys, noKey, bestKey);
-    // The lowest index of the largest key.
-    const mine = select(bestKey === winnerKey, -bestIndex, noIndex);
-    winnerIndex = -workgroupMax(options, ids, noIndex, mine);
-    stale = bestKey === winnerKey && bestIndex === winnerIndex;
-    if (localId() === 0) {
-      const found = winnerKey !== 0;
-      outIndices[out + round] = select(found, winnerIndex, -1);
-      outValues[out + round] = bits.u32ToF32(select(found, valueBits(winnerKey), 0));
+      winnerKey = workgroupMax(options, keys, noKey, bestKey);
+      // The lowest index of the largest key.
+      const mine = select(bestKey === winnerKey, -bestIndex, noIndex);
+      winnerIndex = -workgroupMax(options, ids, noIndex, mine);
+      stale = bestKey === winnerKey && bestIndex === winnerIndex;
+      if (localId() === 0) {
+        const found = winnerKey !== 0;
+        outIndices[out + round] = select(found, winnerIndex, -1);
+        outValues[out + round] = bits.u32ToF32(select(found, valueBits(winnerKey), 0));
+      }
     }
   }
 }

@@ -196,6 +196,7 @@ export const comparisons: { readonly [Op in OpName]: Comparison | { readonly unc
   cache_write: "bits",
   attention: compareAttention,
   softmax: compareSoftmax,
+  top_k: "bits",
   quantize: compareQuantize,
   ternary_matmul: "bits",
   elementwise: "bits",

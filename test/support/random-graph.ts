@@ -45,7 +45,7 @@ export interface RandomGraphOptions {
 export const exactOps: readonly OpName[] = [
   ...(["neg", "abs", "sqrt", "rsqrt", "reciprocal", "relu", "relu2", "to_f32"] as const),
   ...(["add", "sub", "mul", "div", "max", "min", "cast", "constant", "max_reduce", "min_reduce"] as const),
-  ...(["reshape", "transpose", "slice", "concat", "embedding", "cache_write", "rope"] as const),
+  ...(["reshape", "transpose", "slice", "concat", "embedding", "cache_write", "rope", "top_k"] as const),
   ...(["elementwise", "quantize", "ternary_matmul", "absmean_quantize", "weight_scale"] as const),
 ];
 
@@ -430,6 +430,10 @@ const recipes: { readonly [Name in OpName]: Recipe } = {
     return [draft.one("attention", [q, ...caches, slots, positions], { scale })];
   },
   softmax: (draft) => [draft.one("softmax", [draft.activation()], {})],
+  top_k(draft) {
+    const x = draft.activation();
+    return draft.apply("top_k", [x], { k: draft.random.int(1, lastDim(x)) });
+  },
   neg: unary("neg"),
   abs: unary("abs"),
   exp: unary("exp"),

@@ -5,6 +5,7 @@ import { embeddingRule } from "./embedding.ts";
 import { linearRule, ternaryMatmulRule } from "./matmul.ts";
 import { quantizeRule, rmsNormRule, softmaxRule } from "./row-wise.ts";
 import { attentionRule, cacheWriteRule, ropeRule } from "./sequence.ts";
+import { topKRule } from "./top-k.ts";
 
 /** Every op on the CPU class of targets: its rule, or why it has none. */
 export const cpuRules: RuleTable = {
@@ -16,6 +17,7 @@ export const cpuRules: RuleTable = {
   quantize: quantizeRule,
   rms_norm: rmsNormRule,
   softmax: softmaxRule,
+  top_k: topKRule,
   rope: ropeRule,
   cache_write: cacheWriteRule,
   attention: attentionRule,

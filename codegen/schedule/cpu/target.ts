@@ -22,6 +22,7 @@ const files: Readonly<Record<string, TemplateFile>> = {
     fn: "ternaryMatmul",
     variants: { baseline: { relaxed: false }, relaxed: { relaxed: true } },
   },
+  "top-k": { file: "top-k", fn: "topK" },
 };
 
 /** A 32-bit linear memory. */

@@ -26,6 +26,7 @@ const files: Readonly<Record<string, TemplateFile>> = {
   "ternary-dense-gemv": { file: "ternary-dense-gemv", fn: "ternaryDenseGemv", variants: reducing },
   "ternary-gemm": { file: "ternary-gemm", fn: "ternaryGemm" },
   "ternary-gemv": { file: "ternary-gemv", fn: "ternaryGemv", variants: reducing },
+  "top-k": { file: "top-k", fn: "topK", variants: reducing },
 };
 
 let parts: Promise<{ readonly templates: Templates; readonly code: TargetCode }> | undefined;
