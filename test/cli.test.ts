@@ -199,6 +199,18 @@ describe("inspect", () => {
     expect(await output("inspect", checkpoint, "--kernel", name)).toMatch(/^\(module/);
   });
 
+  it("prints the steps of a decoded token on a target, those of a layer once", async () => {
+    const args = ["inspect", checkpoint, "--target", "webgpu"];
+    const plan = await output(...args, "--plan", "--entry", "decode");
+    expect(plan).toMatch(/^decode\([^)]*\): \d+ steps\n {2}moves weights/m);
+    expect(plan).toMatch(
+      /^ {2}[2-9] times 1\d steps, each time weights .*:\n {4}quantize %model\.layers\.\*/m,
+    );
+    expect(plan).not.toMatch(/^(?:run|prefill)\(/m);
+    const name = /(\w+) +templates\/gpu\/rope\.ts/.exec(plan)![1]!;
+    expect(await output(...args, "--kernel", name)).toContain("@compute");
+  });
+
   it("sums up an artifact, and prints its steps and kernels", async () => {
     const summary = await output("inspect", "artifact");
     expect(summary).not.toMatch(control);
@@ -355,6 +367,16 @@ describe("refuses with one coded message, an exit status of 1, a clean stdout an
       "an unknown entry of an artifact",
       ["inspect", "artifact", "--entry", "exit"],
       /"exit" \[INVALID_OPTION\]\n.*run, prefill, decode/,
+    ],
+    [
+      "an unknown target of a model",
+      ["inspect", checkpoint, "--target", "abacus"],
+      /"abacus" \[INVALID_OPTION\]\n.*wasm, webgpu/,
+    ],
+    [
+      "a target an artifact was not built for",
+      ["inspect", "artifact", "--target", "webgpu"],
+      /"webgpu" \[INVALID_OPTION\]\n.*expected: wasm\n/,
     ],
     ["an unknown kernel", ["inspect", "artifact", "--kernel", "pop"], /"pop" \[INVALID_OPTION\]\n.*rope/],
     ["a graph of an artifact", ["inspect", "artifact", "--after", "bind"], /no graph \[INVALID_OPTION\]/],

@@ -103,4 +103,9 @@ export function bufferArgument(place: Place): BufferArgument {
   };
 }
 
+/** An argument of which a step touches so many bytes, wherever they lie. */
+export function touching(argument: BufferArgument, bytes: SymbolExpr): BufferArgument {
+  return { ...argument, bytes };
+}
+
 export const i32Argument = (value: SymbolExpr): DraftArgument => ({ kind: "i32", value });

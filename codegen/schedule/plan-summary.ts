@@ -1,11 +1,12 @@
 import type { Argument, Entry, Step } from "../../runtime/manifest.ts";
 import { formatBytes } from "./bytes.ts";
-import type { Plan, PlannedKernel, TargetName, TargetPlan } from "./plan.ts";
+import type { Plan, PlannedKernel, StepTraffic, TargetName, TargetPlan } from "./plan.ts";
+import { repeats } from "./repeats.ts";
 import { formatExpr } from "./symbols.ts";
 
 /**
  * A target's plan as `bitloom inspect` prints it: memory, kernels, and the steps of each entry, or of `only` one, with
- * the bytes they move.
+ * the bytes they move at most. Steps that repeat, as those of a model's layers do, are printed once.
  */
 export function formatPlan(plan: Plan, target: TargetName, only?: string): string {
   const { io, state, weights } = plan.regions;
@@ -22,11 +23,13 @@ export function formatPlan(plan: Plan, target: TargetName, only?: string): strin
   for (const [, steps] of entries) {
     for (const { kernel } of steps) uses.set(kernel, (uses.get(kernel) ?? 0) + 1);
   }
-  const kernels = planned.map(({ name, template }) => [name, template, `${uses.get(name) ?? 0} steps`]);
+  const kernels = planned
+    .filter(({ name }) => uses.has(name))
+    .map(({ name, template }) => [name, template, count(uses.get(name)!, "step")]);
   return [
     "memory",
     ...memory.map((line) => `  ${line}`),
-    `kernels (${planned.length})`,
+    `kernels (${kernels.length})`,
     ...table(kernels),
     ...entries.flatMap(([name]) => formatEntry(name, plan.entries[name]!, plan.targets[target]!)),
     "",
@@ -42,25 +45,47 @@ function formatEntry(name: string, entry: Entry, { plans, summaries, kernels }: 
     const min = entry.minimums?.[symbol];
     return min === undefined ? `${symbol} <= ${max}` : `${min} <= ${symbol} <= ${max}`;
   });
-  const sum = (of: "weights" | "read" | "written") => traffic.reduce((total, step) => total + step[of], 0);
   const rows = steps.map((step, i) => {
-    const { weights, read, written } = traffic[i]!;
+    const work = formatWork(step, overRange.has(step.kernel) ? "items" : "workgroups");
+    const guard = step.guard === undefined ? "" : formatGuard(step.guard);
+    return [step.label, step.kernel, work, ...bytesMoved(traffic[i]!), guard];
+  });
+  const alike = rows.map(([, ...rest]) => JSON.stringify(rest));
+  const widths = columnWidths(rows);
+  const stretches = repeats(alike).flatMap(({ start, period, times }) => {
+    const lines = rows.slice(start, start + period);
+    if (times === 1) return table(lines, widths);
+    const moves = formatMoves(traffic.slice(start, start + period));
+    const shown = lines.map(([label, ...rest]) => [anyNumber(label!), ...rest]);
     return [
-      step.label,
-      step.kernel,
-      formatWork(step, overRange.has(step.kernel) ? "items" : "workgroups"),
-      moved("weights", weights),
-      moved("read", read),
-      moved("written", written),
-      step.guard === undefined ? "" : formatGuard(step.guard),
+      `  ${times} times ${count(period, "step")}, each time ${moves}:`,
+      ...table(shown, widths, "    "),
     ];
   });
   return [
-    `${name}(${bounds.join(", ")}): ${steps.length} steps`,
-    `  moves weights ${formatBytes(sum("weights"))}, read ${formatBytes(sum("read"))}, written ${formatBytes(sum("written"))}`,
-    `  ${arena.buffers} temporaries of ${formatBytes(arena.unsharedBytes)} share ${formatBytes(arena.bytes)}`,
-    ...table(rows),
+    `${name}(${bounds.join(", ")}): ${count(steps.length, "step")}`,
+    `  moves ${formatMoves(traffic)}`,
+    `  ${count(arena.buffers, "temporary", "temporaries")} of ${formatBytes(arena.unsharedBytes)} share ${formatBytes(arena.bytes)}`,
+    ...stretches,
   ];
+}
+
+function formatMoves(traffic: readonly StepTraffic[]): string {
+  const sum = (of: keyof StepTraffic) => traffic.reduce((total, step) => total + step[of], 0);
+  return [
+    `weights ${formatBytes(sum("weights"))}`,
+    `read ${formatBytes(sum("read"))}`,
+    `written ${formatBytes(sum("written"))}`,
+  ].join(", ");
+}
+
+/** What steps that repeat are called: `%model.layers.7.mlp` as `%model.layers.*.mlp`. */
+function anyNumber(label: string): string {
+  return label.replaceAll(/(?<=\.)\d+\b/g, "*");
+}
+
+function count(items: number, one: string, many = `${one}s`): string {
+  return `${items} ${items === 1 ? one : many}`;
 }
 
 /** `96 items`, or `seq x 4 workgroups`. */
@@ -70,8 +95,9 @@ function formatWork({ range, rangeY }: Step, unit: "items" | "workgroups"): stri
     : `${formatExpr(range)} x ${formatExpr(rangeY)} ${unit}`;
 }
 
-function moved(what: string, bytes: number): string {
-  return bytes === 0 ? "" : `${what} ${formatBytes(bytes)}`;
+function bytesMoved({ weights, read, written }: StepTraffic): string[] {
+  const moved = (what: string, bytes: number) => (bytes === 0 ? "" : `${what} ${formatBytes(bytes)}`);
+  return [moved("weights", weights), moved("read", read), moved("written", written)];
 }
 
 function formatGuard({ value, lower, upper }: NonNullable<Step["guard"]>): string {
@@ -79,11 +105,18 @@ function formatGuard({ value, lower, upper }: NonNullable<Step["guard"]>): strin
   return lower === upper ? `if ${expr} = ${lower}` : `if ${lower} <= ${expr} <= ${upper}`;
 }
 
+function columnWidths(rows: readonly (readonly string[])[]): number[] {
+  return (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+}
+
 /** Rows with aligned columns, indented. */
-function table(rows: readonly (readonly string[])[]): string[] {
-  const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
+function table(
+  rows: readonly (readonly string[])[],
+  widths: readonly number[] = columnWidths(rows),
+  indent = "  ",
+): string[] {
   return rows.map((row) =>
-    `  ${row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ")}`.trimEnd(),
+    `${indent}${row.map((cell, column) => cell.padEnd(widths[column]!)).join("  ")}`.trimEnd(),
   );
 }
 

@@ -59,10 +59,10 @@ test("a plan reads as steps, buffers and kernels", async () => {
       inputs and outputs 7.17 kB
       scratch 1.02 kB a thread
     kernels (4)
-      quantize_rms_norm                   templates/cpu/quantize.ts        1 steps
-      ternary_matmul_gemv_scale_residual  templates/cpu/ternary-matmul.ts  1 steps
-      ternary_matmul_gemm_scale_residual  templates/cpu/ternary-matmul.ts  1 steps
-      elementwise_relu                    elementwise                      1 steps
+      quantize_rms_norm                   templates/cpu/quantize.ts        1 step
+      ternary_matmul_gemv_scale_residual  templates/cpu/ternary-matmul.ts  1 step
+      ternary_matmul_gemm_scale_residual  templates/cpu/ternary-matmul.ts  1 step
+      elementwise_relu                    elementwise                      1 step
     run(batch <= 1, seq <= 8): 4 steps
       moves weights 3.84 kB, read 8 kB, written 4.93 kB
       3 temporaries of 1.79 kB share 1.79 kB

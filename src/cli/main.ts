@@ -102,6 +102,7 @@ boundOptions(
   .addOption(headOption())
   .option("--after <stage>", "print the graph after this stage of the compiler")
   .option("--entry <name>", "the entry point to print")
+  .option("--target <name>", "whose plan and kernels; default: wasm, or all an artifact was built for")
   .option("--plan", "print every step of the plan")
   .option("--kernel <name>", "print a kernel's source")
   .option("--verify", "check the graph after every pass")

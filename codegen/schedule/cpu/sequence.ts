@@ -1,5 +1,5 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
-import { bufferArgument, i32Argument } from "../draft.ts";
+import { bufferArgument, i32Argument, touching } from "../draft.ts";
 import { type HeadRows, headRows } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
 import { product } from "../symbols.ts";
@@ -14,6 +14,12 @@ export function ropeRule(node: NodeOf<"rope">, context: RuleContext): void {
   const [x, cos, sin, positions] = node.operands as [Value, Value, Value, Value];
   const [batch, seq, heads, dim] = context.dims(x);
   const rows = headRows(x, context);
+  /** One row of a table for each position. */
+  const rotations = (table: Value) =>
+    touching(
+      bufferArgument(context.contiguous(table)),
+      product(batch!, seq!, context.dims(table)[1]!, F32_BYTES),
+    );
   context.call(
     {
       template: "rope",
@@ -21,8 +27,8 @@ export function ropeRule(node: NodeOf<"rope">, context: RuleContext): void {
       options: {},
       arguments: {
         x: bufferArgument(rows.place),
-        cos: bufferArgument(context.contiguous(cos)),
-        sin: bufferArgument(context.contiguous(sin)),
+        cos: rotations(cos),
+        sin: rotations(sin),
         positions: bufferArgument(context.contiguous(positions)),
         out: bufferArgument(context.allocate(node.results[0]!)),
         seq: i32Argument(seq!),
@@ -50,7 +56,7 @@ export function cacheWriteRule(node: NodeOf<"cache_write">, context: RuleContext
       name: "cache_write",
       options: {},
       arguments: {
-        cache: bufferArgument(place),
+        cache: touching(bufferArgument(place), bufferArgument(rows.place).bytes),
         x: bufferArgument(rows.place),
         slots: bufferArgument(context.contiguous(slots)),
         positions: bufferArgument(context.contiguous(positions)),

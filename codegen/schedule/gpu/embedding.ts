@@ -1,5 +1,5 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
-import { type BufferArgument, bufferArgument, i32Argument } from "../draft.ts";
+import { type BufferArgument, bufferArgument, i32Argument, touching } from "../draft.ts";
 import { denseWeight, weightArgument } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
 import { elementCount, product } from "../symbols.ts";
@@ -26,10 +26,7 @@ export function embeddingRule(node: NodeOf<"embedding">, context: RuleContext): 
   const out = bufferArgument(context.allocate(node.results[0]!));
   const indices = bufferArgument(context.contiguous(ids));
   /** A lookup touches its own rows of the table only. */
-  const lookup = (argument: BufferArgument, bytes: number): BufferArgument => ({
-    ...argument,
-    bytes: product(rows, bytes),
-  });
+  const lookup = (argument: BufferArgument, bytes: number) => touching(argument, product(rows, bytes));
   const hasScales = table.weight === "ternary" || table.weight === "int8";
   for (const piece of pieces(vocabulary, grouped ? 0 : rowBytes)) {
     context.call(

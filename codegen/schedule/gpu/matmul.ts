@@ -223,11 +223,14 @@ function dense(
       };
       return { template: "dense-gemv", words, options, columns: 4 };
     },
-    arguments: (piece) => ({
-      ...args,
-      weights: pieceOf(weights, piece, n, bytesPerColumn),
-      scales: weight === "int8" ? pieceOf(scales, piece, n, F32_BYTES) : scales,
-    }),
+    arguments: (piece) => {
+      const codes = pieceOf(weights, piece, n, bytesPerColumn);
+      return {
+        ...args,
+        weights: codes,
+        scales: weight === "int8" ? pieceOf(scales, piece, n, F32_BYTES) : codes,
+      };
+    },
   };
 }
 

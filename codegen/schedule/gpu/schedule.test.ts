@@ -42,11 +42,11 @@ test("a plan reads as steps over workgroups and items", async () => {
       temporaries 2.82 kB
       inputs and outputs 14.3 kB
     kernels (5)
-      quantize_rms_norm                    templates/gpu/quantize.ts      1 steps
-      ternary_gemv_one_row_scale_residual  templates/gpu/ternary-gemv.ts  1 steps
-      ternary_gemv_scale_residual          templates/gpu/ternary-gemv.ts  1 steps
-      ternary_gemm_scale_residual          templates/gpu/ternary-gemm.ts  1 steps
-      elementwise_relu                     elementwise                    1 steps
+      quantize_rms_norm                    templates/gpu/quantize.ts      1 step
+      ternary_gemv_one_row_scale_residual  templates/gpu/ternary-gemv.ts  1 step
+      ternary_gemv_scale_residual          templates/gpu/ternary-gemv.ts  1 step
+      ternary_gemm_scale_residual          templates/gpu/ternary-gemm.ts  1 step
+      elementwise_relu                     elementwise                    1 step
     run(batch <= 1, seq <= 16): 5 steps
       moves weights 3.84 kB, read 16 kB, written 9.86 kB
       3 temporaries of 2.82 kB share 2.82 kB

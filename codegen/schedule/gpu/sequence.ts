@@ -1,17 +1,22 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
 import type { Dim } from "../../../ir/types.ts";
-import { bufferArgument, type DraftArgument, i32Argument, type Place } from "../draft.ts";
+import { bufferArgument, type DraftArgument, i32Argument, type Place, touching } from "../draft.ts";
 import { type HeadRows, headRows } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
 import { ceilDiv, isMultiple, product } from "../symbols.ts";
 import { isContiguous } from "../view.ts";
 import { elementwiseGrid, PAIRWISE_WORKGROUP, TILE_EDGE, tile } from "./grid.ts";
 
+const F32_BYTES = 4;
+
 export function ropeRule(node: NodeOf<"rope">, context: RuleContext): void {
   const [x, cos, sin, positions] = node.operands as [Value, Value, Value, Value];
   const [batch, seq, heads, dim] = context.dims(x);
   const input = headRows(x, context);
   const rows = product(batch!, seq!);
+  /** One row of a table for each position. */
+  const rotations = (table: Value) =>
+    touching(bufferArgument(context.contiguous(table)), product(rows, context.dims(table)[1]!, F32_BYTES));
   context.call(
     {
       template: "rope",
@@ -19,8 +24,8 @@ export function ropeRule(node: NodeOf<"rope">, context: RuleContext): void {
       options: { workgroupSize: PAIRWISE_WORKGROUP },
       arguments: {
         x: bufferArgument(input.place),
-        cos: bufferArgument(context.contiguous(cos)),
-        sin: bufferArgument(context.contiguous(sin)),
+        cos: rotations(cos),
+        sin: rotations(sin),
         positions: bufferArgument(context.contiguous(positions)),
         out: bufferArgument(context.allocate(node.results[0]!)),
         rows: i32Argument(rows),
@@ -51,7 +56,7 @@ export function cacheWriteRule(node: NodeOf<"cache_write">, context: RuleContext
       name: "cache_write",
       options: { workgroupSize: PAIRWISE_WORKGROUP },
       arguments: {
-        cache: bufferArgument(place),
+        cache: touching(bufferArgument(place), bufferArgument(input.place).bytes),
         x: bufferArgument(input.place),
         slots: bufferArgument(context.contiguous(slots)),
         positions: bufferArgument(context.contiguous(positions)),

@@ -2,17 +2,18 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { formatBytes } from "../../../codegen/schedule/bytes.ts";
-import type { Plan } from "../../../codegen/schedule/plan.ts";
+import type { Plan, PlannedKernel, TargetName } from "../../../codegen/schedule/plan.ts";
 import { formatArgument, formatPlan } from "../../../codegen/schedule/plan-summary.ts";
-import { schedule } from "../../../codegen/schedule/schedule.ts";
+import { schedule, targetNames } from "../../../codegen/schedule/schedule.ts";
 import { formatExpr } from "../../../codegen/schedule/symbols.ts";
 import { renderKernelModule } from "../../../codegen/targets/wasm/functions.ts";
+import { renderWgsl } from "../../../codegen/targets/wgsl/render.ts";
 import { BitloomError } from "../../../errors/index.ts";
 import { partitionParameters } from "../../../ir/passes/partition-parameters.ts";
 import { printGraph } from "../../../ir/text/print.ts";
 import type { Manifest, Plans } from "../../../runtime/manifest.ts";
 import { parseManifest } from "../../../runtime/parse-manifest.ts";
-import { type HeadStorage, lowerModel, type Stage, stages } from "../../compiler/lower.ts";
+import { type HeadStorage, lowerModel, type Stage } from "../../compiler/lower.ts";
 import { weightStatistics } from "../../compiler/weight-statistics.ts";
 import { formatTable } from "../format.ts";
 import { openSubject, type SubjectOptions } from "../subject.ts";
@@ -20,6 +21,7 @@ import { openSubject, type SubjectOptions } from "../subject.ts";
 export interface InspectOptions extends SubjectOptions {
   readonly after?: Stage;
   readonly entry?: string;
+  readonly target?: TargetName;
   readonly plan?: boolean;
   readonly kernel?: string;
   readonly head?: HeadStorage;
@@ -37,33 +39,37 @@ export async function inspect(path: string | undefined, options: InspectOptions)
 }
 
 async function inspectModel(path: string | undefined, options: InspectOptions): Promise<string> {
-  const { after, entry, head, verify, context, chunk, batch } = options;
+  const { after, entry, target = "wasm", head, verify, context, chunk, batch } = options;
+  if (!targetNames.includes(target)) {
+    throw new BitloomError("INVALID_OPTION", `There is no target "${target}"`, {
+      expected: targetNames.join(", "),
+    });
+  }
   const { model, weights } = await openSubject(path, { ...options, orRandom: true });
   try {
-    const lower = (stage?: Stage) =>
-      lowerModel(model, weights, {
-        bounds: { context, chunk, batch },
-        ...(head && { head }),
-        ...(verify && { verify }),
-        ...(stage && { after: stage }),
-      });
-    if (after !== undefined) {
-      const graphs = lower(after);
-      return printGraph(graphs[chooseEntry(graphs, entry)]!);
-    }
-    const graphs = lower();
-    const plan = await schedule(graphs, { targets: ["wasm"], maxThreads: 1 });
-    if (options.kernel !== undefined) return kernelText(plan, options.kernel);
-    if (options.plan) return formatPlan(plan, "wasm", entry && chooseEntry(graphs, entry));
-    const counts = stages.map((stage) => [
-      stage,
-      ...Object.values(lower(stage)).map((graph) => `${partitionParameters(graph).runTime.length}`),
-    ]);
-    return `${model.name}
-${formatTable([["ops after", ...Object.keys(graphs)], ...counts])}
+    const operations = new Map<Stage, string[]>();
+    const graphs = lowerModel(model, weights, {
+      bounds: { context, chunk, batch },
+      ...(head && { head }),
+      ...(verify && { verify }),
+      ...(after && { after }),
+      onStage(stage, _, graph) {
+        const counts = operations.get(stage) ?? [];
+        operations.set(stage, [...counts, `${partitionParameters(graph).runTime.length}`]);
+      },
+    });
+    const graph = graphs[chooseEntry(graphs, entry)]!;
+    if (after !== undefined) return printGraph(graph);
+    if (options.kernel === undefined && !options.plan) {
+      return `${model.name}
+${formatTable([["ops after", ...Object.keys(graphs)], ...[...operations].map(([stage, counts]) => [stage, ...counts])])}
 
-${printGraph(graphs[chooseEntry(graphs, entry)]!)}
+${printGraph(graph)}
 --after <stage> prints an earlier graph, --entry <name> another entry, --plan the steps, --kernel <name> a kernel.`;
+    }
+    const plan = await schedule(graphs, { targets: [target], maxThreads: 1 });
+    if (options.kernel !== undefined) return kernelText(plan, target, options.kernel);
+    return formatPlan(plan, target, entry);
   } finally {
     await weights.close();
   }
@@ -78,10 +84,16 @@ function chooseEntry(entries: Readonly<Record<string, unknown>>, name?: string):
   });
 }
 
-function kernelText({ targets }: Plan, name: string): string {
-  const { kernels } = targets.wasm!;
+/** How each target's kernels read. */
+const renderers: Readonly<Record<TargetName, (kernel: PlannedKernel) => string>> = {
+  wasm: ({ variants }) => renderKernelModule([variants.baseline]),
+  webgpu: ({ variants }) => renderWgsl(variants.baseline).text,
+};
+
+function kernelText({ targets }: Plan, target: TargetName, name: string): string {
+  const { kernels } = targets[target]!;
   const kernel = kernels.find((candidate) => candidate.name === name);
-  if (kernel !== undefined) return renderKernelModule([kernel.variants.baseline]);
+  if (kernel !== undefined) return renderers[target](kernel);
   throw unknownKernel(kernels, name);
 }
 
@@ -101,16 +113,15 @@ async function inspectArtifact(folder: string, options: InspectOptions): Promise
   const manifest = parseManifest(await readText(join(folder, "manifest.json")));
   const { entry } = options;
   if (entry !== undefined) chooseEntry(manifest.entries, entry);
-  if (options.kernel !== undefined) {
-    return kernelSources(folder, manifest, options.kernel);
-  }
+  const targets = chooseTargets(manifest, options.target);
+  if (options.kernel !== undefined) return kernelSources(folder, targets, options.kernel);
   if (options.plan) {
     const names = entry === undefined ? Object.keys(manifest.entries) : [entry];
-    return targetsOf(manifest)
-      .flatMap((target) => names.map((name) => formatSteps(name, target, manifest)))
+    return targets
+      .flatMap((target) => names.map((name) => formatSteps(name, target, targets.length > 1)))
       .join("\n");
   }
-  return summarize(folder, manifest);
+  return summarize(folder, manifest, targets);
 }
 
 async function readText(path: string): Promise<string> {
@@ -161,9 +172,19 @@ function targetsOf({ targets: { wasm, webgpu } }: Manifest): readonly BuiltTarge
   ];
 }
 
+/** The asked-for target, or every one the artifact was built for. */
+function chooseTargets(manifest: Manifest, name?: TargetName): readonly BuiltTarget[] {
+  const built = targetsOf(manifest);
+  const chosen = built.filter((target) => name === undefined || target.name === name);
+  if (chosen.length > 0) return chosen;
+  throw new BitloomError("INVALID_OPTION", `The artifact was not built for target "${name}"`, {
+    expected: built.map((target) => target.name).join(", "),
+  });
+}
+
 /** The text of a kernel, or the texts that targets and devices have of it, each under its file's name. */
-async function kernelSources(folder: string, manifest: Manifest, name: string): Promise<string> {
-  const kernels = targetsOf(manifest).flatMap((target) => target.kernels);
+async function kernelSources(folder: string, targets: readonly BuiltTarget[], name: string): Promise<string> {
+  const kernels = targets.flatMap((target) => target.kernels);
   const sources = kernels.filter((kernel) => kernel.name === name).flatMap((kernel) => kernel.sources);
   if (sources.length === 0) throw unknownKernel(kernels, name);
   const texts = await Promise.all(sources.map((source) => readText(join(folder, source))));
@@ -171,7 +192,7 @@ async function kernelSources(folder: string, manifest: Manifest, name: string): 
   return texts.map((text, index) => `${sources[index]}\n\n${text}`).join("\n\n");
 }
 
-function formatSteps(name: string, target: BuiltTarget, manifest: Manifest): string {
+function formatSteps(name: string, target: BuiltTarget, isOneOfMany: boolean): string {
   const steps = target.plans[name]!;
   const rows = steps.map(({ label, kernel, range, arguments: values }) => [
     label,
@@ -179,14 +200,17 @@ function formatSteps(name: string, target: BuiltTarget, manifest: Manifest): str
     `${formatExpr(range)} items`,
     values.map(formatArgument).join(", "),
   ]);
-  const where = targetsOf(manifest).length === 1 ? "" : ` on ${target.name}`;
+  const where = isOneOfMany ? ` on ${target.name}` : "";
   return `${name}${where}: ${steps.length} steps\n${formatTable(rows)}\n`;
 }
 
-async function summarize(folder: string, manifest: Manifest): Promise<string> {
+async function summarize(
+  folder: string,
+  manifest: Manifest,
+  targets: readonly BuiltTarget[],
+): Promise<string> {
   const { ternary, zeros, weights, bytes } = await weightStatistics(folder, manifest);
-  const { wasm } = manifest.targets;
-  const targets = targetsOf(manifest);
+  const wasm = targets.some(({ name }) => name === "wasm") ? manifest.targets.wasm : undefined;
   const on = (target: BuiltTarget) => (targets.length === 1 ? "" : ` on ${target.name}`);
   const signature = (slots: Manifest["entries"][string]["inputs"]) =>
     slots.map(({ name, dtype, dims }) => `${name} ${dtype}[${dims.join(", ")}]`).join(", ");
