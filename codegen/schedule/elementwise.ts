@@ -45,7 +45,7 @@ export function computeElementwise(
   out: Place,
   context: RuleContext,
 ): void {
-  const most = (context.code.buffers ?? Number.POSITIVE_INFINITY) - 1;
+  const most = context.limits.buffers - 1;
   const places = [...operands];
   let rest = expr;
   while (rest.kind === "apply" && argumentsOf(rest).length > most) {

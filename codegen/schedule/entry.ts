@@ -24,6 +24,7 @@ import {
 import type { IoRegion } from "./io.ts";
 import type { TargetCode } from "./lanes.ts";
 import { type KernelLibrary, orderArguments, type TemplateCall } from "./library.ts";
+import type { TargetLimits } from "./limits.ts";
 import { align } from "./memory.ts";
 import { copyCall } from "./movement.ts";
 import type { PlannedState, WeightLayout } from "./plan.ts";
@@ -37,6 +38,7 @@ export interface Shared {
   readonly rules: RuleTable;
   readonly target: string;
   readonly code: TargetCode;
+  readonly limits: TargetLimits;
   readonly library: KernelLibrary;
   readonly weights: WeightRegion;
   readonly states: StateRegion;
@@ -99,6 +101,7 @@ export function draftEntry(name: string, graph: Graph, shared: Shared): DraftEnt
 
 class EntryScheduler implements RuleContext {
   readonly code: TargetCode;
+  readonly limits: TargetLimits;
   readonly #name: string;
   readonly #graph: Graph;
   readonly #shared: Shared;
@@ -120,6 +123,7 @@ class EntryScheduler implements RuleContext {
     this.#graph = graph;
     this.#shared = shared;
     this.code = shared.code;
+    this.limits = shared.limits;
   }
 
   run(): DraftEntry {

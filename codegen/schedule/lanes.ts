@@ -39,8 +39,6 @@ export interface TargetCode {
   readonly one: Lanes;
   /** Absent where each invocation computes one element. */
   readonly many?: Lanes;
-  /** Buffers that a kernel may have; any number if absent. */
-  readonly buffers?: number;
 }
 
 /** One element at a time, the same on every target but for the math functions. */

@@ -5,6 +5,7 @@ import type { SymbolExpr } from "../../runtime/manifest.ts";
 import type { DraftStep, GeneratedCall, Grid, Place, Storage } from "./draft.ts";
 import type { TargetCode } from "./lanes.ts";
 import type { TemplateCall } from "./library.ts";
+import type { TargetLimits } from "./limits.ts";
 import type { WeightLayout } from "./plan.ts";
 
 /** How a target computes one op: emits steps and says where the results lie. */
@@ -22,6 +23,7 @@ export type RuleTable = { readonly [Op in OpName]: ScheduleRule<Op> | Uncovered 
 export interface RuleContext {
   /** What generated code is made of. */
   readonly code: TargetCode;
+  readonly limits: TargetLimits;
 
   /** A value's dims; symbols that can only be 1 are 1. */
   dims(value: Value): readonly Dim[];

@@ -14,6 +14,7 @@ import { gpuTarget } from "./gpu/target.ts";
 import { IoRegion } from "./io.ts";
 import type { TargetCode } from "./lanes.ts";
 import { KernelLibrary, type Templates } from "./library.ts";
+import type { TargetLimits } from "./limits.ts";
 import type { Plan, RegionSizes, TargetName, TargetPlan } from "./plan.ts";
 import type { RuleTable } from "./rules.ts";
 import { product, sum } from "./symbols.ts";
@@ -25,6 +26,7 @@ export interface TargetClass {
   readonly rules: RuleTable;
   readonly templates: Templates;
   readonly code: TargetCode;
+  readonly limits: TargetLimits;
   /** Gives the temporaries of all entries their addresses. */
   readonly placeTemporaries: (drafts: readonly DraftEntry[]) => PlacedArenas;
   /** Bytes of the one memory that has everything; absent where each argument is bound by itself. */
@@ -102,7 +104,8 @@ function scheduleTarget(
   memory: SharedMemory,
 ): ScheduledTarget {
   const library = new KernelLibrary(target.templates);
-  const shared = { target: name, rules: target.rules, code: target.code, library, ...memory };
+  const { rules, code, limits } = target;
+  const shared = { target: name, rules, code, limits, library, ...memory };
   const names = Object.keys(graphs);
   const order = names.toSorted((a, b) => Number(b === "decode") - Number(a === "decode"));
   const inOrder = new Map(order.map((entry) => [entry, draftEntry(entry, graphs[entry]!, shared)]));

@@ -1,6 +1,7 @@
 import { placeInMemory } from "../arena.ts";
 import { scalarLanes, type TargetCode } from "../lanes.ts";
 import type { Templates } from "../library.ts";
+import { noLimits } from "../limits.ts";
 import type { TargetClass } from "../schedule.ts";
 import { loadMath, loadTemplates, type TemplateFile } from "../templates.ts";
 import { vectorLanes } from "./lanes.ts";
@@ -33,7 +34,13 @@ let parts: Promise<{ readonly templates: Templates; readonly code: TargetCode }>
 /** The CPU class of targets: kernels over a range of items for each thread, with v128 lanes. */
 export async function cpuTarget(): Promise<TargetClass> {
   parts ??= loadParts();
-  return { rules: cpuRules, placeTemporaries: placeInMemory, addressSpace: ADDRESS_SPACE, ...(await parts) };
+  return {
+    rules: cpuRules,
+    limits: noLimits,
+    placeTemporaries: placeInMemory,
+    addressSpace: ADDRESS_SPACE,
+    ...(await parts),
+  };
 }
 
 async function loadParts() {

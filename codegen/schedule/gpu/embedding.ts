@@ -28,7 +28,7 @@ export function embeddingRule(node: NodeOf<"embedding">, context: RuleContext): 
   /** A lookup touches its own rows of the table only. */
   const lookup = (argument: BufferArgument, bytes: number) => touching(argument, product(rows, bytes));
   const hasScales = table.weight === "ternary" || table.weight === "int8";
-  for (const piece of pieces(vocabulary, grouped ? 0 : rowBytes)) {
+  for (const piece of pieces(vocabulary, grouped ? 0 : rowBytes, context)) {
     context.call(
       {
         template: "embedding",

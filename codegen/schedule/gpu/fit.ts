@@ -6,9 +6,6 @@ import { computeElementwise } from "../elementwise.ts";
 import { type RowOperand, rowOperands } from "../inline.ts";
 import type { RuleContext } from "../rules.ts";
 
-/** Storage buffers that WebGPU guarantees a kernel. */
-export const MAX_BUFFERS = 8;
-
 /**
  * What a template computes rows of `dims` from, read from at most `most` buffers: more than those become one
  * temporary first.

@@ -5,16 +5,13 @@ import type { BufferArgument, DraftStep, Grid } from "../draft.ts";
 import type { RuleContext } from "../rules.ts";
 import { ceilDiv, sum } from "../symbols.ts";
 
-/** Workgroups that WebGPU guarantees along one axis. */
-const MAX_WORKGROUPS = 65_535;
-/** Bytes that WebGPU guarantees a binding may have. */
-const MAX_BINDING_BYTES = 128 * 2 ** 20;
 /** Pieces of weights start at multiples of so many columns, so that their rows and scales start aligned. */
 const COLUMN_STEP = 256;
 
 /** Workgroups of a kernel that goes on to every `workgroupCount()`-th piece of work. */
 export function strided(pieces: SymbolExpr, context: RuleContext): Grid {
-  return [context.upperBound(pieces) > MAX_WORKGROUPS ? ["min", pieces, MAX_WORKGROUPS] : pieces, 1];
+  const { workgroups } = context.limits;
+  return [context.upperBound(pieces) > workgroups ? ["min", pieces, workgroups] : pieces, 1];
 }
 
 export const PAIRWISE_WORKGROUP = 64;
@@ -75,7 +72,7 @@ export interface Piece {
 }
 
 /**
- * Cuts the rows of a weight of `bytesPerRow` so that each piece is one binding, and one dispatch where
+ * Cuts the rows of a weight of `bytesPerRow` so that each piece fits one buffer, and one dispatch where
  * `rowsPerWorkgroup` of them are a workgroup's. With 0 bytes it cannot be cut.
  *
  * @throws LIMIT_EXCEEDED where one that cannot be cut has too many rows
@@ -83,9 +80,10 @@ export interface Piece {
 export function pieces(
   n: number,
   bytesPerRow: number,
+  { limits }: RuleContext,
   rowsPerWorkgroup = Number.POSITIVE_INFINITY,
 ): readonly Piece[] {
-  const most = Math.min(Math.floor(MAX_BINDING_BYTES / bytesPerRow), MAX_WORKGROUPS * rowsPerWorkgroup);
+  const most = Math.min(Math.floor(limits.bufferBytes / bytesPerRow), limits.workgroups * rowsPerWorkgroup);
   if (n <= most) return [{ first: 0, count: n }];
   if (bytesPerRow === 0) {
     throw new BitloomError("LIMIT_EXCEEDED", "a weight with scales in groups has too many rows", {

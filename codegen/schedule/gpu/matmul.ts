@@ -10,7 +10,6 @@ import { denseWeight, leadingRows, unitRows, weightArgument } from "../operands.
 import type { RuleContext } from "../rules.ts";
 import { ceilDiv } from "../symbols.ts";
 import { ternaryBlocks } from "../weights.ts";
-import { MAX_BUFFERS } from "./fit.ts";
 import { byRows, type Piece, type ProductShape, pieceOf, pieces, TILE_EDGE, tile } from "./grid.ts";
 
 /** Bytes of a block of 64 ternary weights. */
@@ -49,7 +48,7 @@ function emitProduct(
   context: RuleContext,
 ): void {
   const dims = context.dims(result);
-  if (OWN_BUFFERS + extras.length > MAX_BUFFERS && epilogue !== undefined) {
+  if (OWN_BUFFERS + extras.length > context.limits.buffers && epilogue !== undefined) {
     const sums = context.temporary("accumulators", product.accumulator, dims);
     emitInto(product, undefined, [], sums, context);
     const places = [...extras.map((extra) => context.place(extra)), sums];
@@ -73,7 +72,7 @@ function emitInto(
     const tail = epilogueOf(epilogue, operands, accumulator, shape.oneRow, context);
     const { template, words, options, columns } = product.template(shape);
     const tileRows = shape.kind === "gemv" ? shape.tileRows : TILE_EDGE;
-    for (const piece of pieces(n, product.bytesPerColumn, columns)) {
+    for (const piece of pieces(n, product.bytesPerColumn, context, columns)) {
       context.call(
         {
           template,

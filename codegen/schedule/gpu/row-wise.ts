@@ -6,7 +6,7 @@ import { prologueOf } from "../epilogue.ts";
 import { rowOperands } from "../inline.ts";
 import { leadingRows } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
-import { fittingRows, MAX_BUFFERS } from "./fit.ts";
+import { fittingRows } from "./fit.ts";
 import { rowShape, strided } from "./grid.ts";
 
 /** Buffers of the quantizer without those of its prologue. */
@@ -24,7 +24,7 @@ export function quantizeRule(node: NodeOf<"quantize">, context: RuleContext): vo
     prologue ?? arg(0),
     own,
     dims,
-    MAX_BUFFERS - QUANTIZE_BUFFERS,
+    context.limits.buffers - QUANTIZE_BUFFERS,
     context,
   );
   const head = prologueOf(expr, operands, dims, context);

@@ -1,6 +1,7 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
 import type { Dim } from "../../../ir/types.ts";
 import { bufferArgument, type DraftArgument, i32Argument, type Place, touching } from "../draft.ts";
+import type { TargetLimits } from "../limits.ts";
 import { type HeadRows, headRows } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
 import { ceilDiv, isMultiple, product } from "../symbols.ts";
@@ -94,7 +95,7 @@ export function attentionRule(node: NodeOf<"attention">, context: RuleContext): 
     scale: { kind: "f32", value: Math.fround(node.attributes.scale) },
   } as const;
   const together = heads / kvHeads;
-  if (cached && seq === 1 && decodes(dim, together, [keys.place, values.place])) {
+  if (cached && seq === 1 && decodes(dim, together, [keys.place, values.place], context.limits)) {
     const sequences = {
       slots: bufferArgument(context.contiguous(slots)),
       positions: bufferArgument(context.contiguous(positions)),
@@ -134,18 +135,21 @@ export function attentionRule(node: NodeOf<"attention">, context: RuleContext): 
 /** A workgroup of attention over a cache by one query a sequence, and its keys. */
 const decode = { workgroupSize: 64, keys: 64 } as const;
 const QUAD_BYTES = 16;
-/** Bytes of shared memory that WebGPU guarantees a workgroup. */
-const SHARED_BYTES = 16_384;
 
 /** Whether attention-decode computes such heads over such caches: read four elements at a time, with room for all. */
-function decodes(dim: number, together: number, caches: readonly Place[]): boolean {
+function decodes(
+  dim: number,
+  together: number,
+  caches: readonly Place[],
+  { sharedBytes }: TargetLimits,
+): boolean {
   const queries = together * (dim / 4) * QUAD_BYTES;
   const scores = 4 * together * decode.keys;
   const rest = 4 * 4 * decode.workgroupSize + 256;
   return (
     dim % 4 === 0 &&
     dim <= 4 * decode.workgroupSize &&
-    queries + scores + rest <= SHARED_BYTES &&
+    queries + scores + rest <= sharedBytes &&
     caches.every((place) => isContiguous(place) && isMultiple(place.offset, 4))
   );
 }

@@ -1,9 +1,9 @@
 import { placeInBuffers } from "../arena.ts";
 import { scalarLanes, type TargetCode } from "../lanes.ts";
 import type { Templates } from "../library.ts";
+import { webgpuLimits } from "../limits.ts";
 import type { TargetClass } from "../schedule.ts";
 import { loadMath, loadTemplates, type TemplateFile } from "../templates.ts";
-import { MAX_BUFFERS } from "./fit.ts";
 import { gpuRules } from "./rules.ts";
 
 /** Kernels that combine what the invocations of a workgroup have: through shared memory, or by subgroups. */
@@ -34,10 +34,10 @@ let parts: Promise<{ readonly templates: Templates; readonly code: TargetCode }>
 /** The GPU class of targets: kernels for workgroups, and an invocation for each item of generated ones. */
 export async function gpuTarget(): Promise<TargetClass> {
   parts ??= loadParts();
-  return { rules: gpuRules, placeTemporaries: placeInBuffers, ...(await parts) };
+  return { rules: gpuRules, limits: webgpuLimits, placeTemporaries: placeInBuffers, ...(await parts) };
 }
 
 async function loadParts() {
   const templates = await loadTemplates("gpu", files);
-  return { templates, code: { one: scalarLanes(await loadMath("gpu")), buffers: MAX_BUFFERS } };
+  return { templates, code: { one: scalarLanes(await loadMath("gpu")) } };
 }

@@ -1,0 +1,36 @@
+/** What one kernel of a target may have; rules cut larger work into several steps. */
+export interface TargetLimits {
+  /** Buffers that a kernel reads or writes. */
+  readonly buffers: number;
+  /** Bytes of one of them. */
+  readonly bufferBytes: number;
+  /** Workgroups along the first axis of a grid. */
+  readonly workgroups: number;
+  /** Bytes of memory that a workgroup shares. */
+  readonly sharedBytes: number;
+}
+
+const any = Number.POSITIVE_INFINITY;
+
+export const noLimits: TargetLimits = {
+  buffers: any,
+  bufferBytes: any,
+  workgroups: any,
+  sharedBytes: any,
+};
+
+/** What WebGPU guarantees. */
+export const webgpuLimits: TargetLimits = {
+  buffers: 8,
+  bufferBytes: 128 * 2 ** 20,
+  workgroups: 65_535,
+  sharedBytes: 16_384,
+};
+
+/** CUDA's: parameters share 4 KiB, kernels count elements and columns in i32, static shared memory has 48 KiB. */
+export const cudaLimits: TargetLimits = {
+  buffers: 256,
+  bufferBytes: 2 ** 31 - 2 ** 20,
+  workgroups: 2 ** 31 - 1,
+  sharedBytes: 48 * 1024,
+};
