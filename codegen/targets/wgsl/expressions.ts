@@ -1,58 +1,17 @@
-import { foldExpression, isPure } from "../../kernel/fold.ts";
+import { isPure } from "../../kernel/fold.ts";
 import { intrinsics } from "../../kernel/intrinsic-table.ts";
-import type { BinaryOperator, CompareOperator, Expr, ValueType } from "../../kernel/ir.ts";
-import { shortestF32 } from "../decimal.ts";
+import type { Expr, ValueType } from "../../kernel/ir.ts";
+import {
+  type Call,
+  ExpressionRenderer,
+  type IntrinsicCall,
+  type Select,
+  splitArguments,
+} from "../c-like/expressions.ts";
+import { parenthesized, primary, type Text } from "../c-like/text.ts";
 import { type Builtin, type Memory, type ModuleContext, unsupported } from "./module.ts";
 
-/**
- * How tightly an expression binds. WGSL has no order between bitwise, shift and other operators (8.18): what
- * it forbids to mix gets parentheses.
- */
-const level = {
-  or: 1,
-  and: 2,
-  bitwise: 3,
-  relational: 4,
-  shift: 5,
-  add: 6,
-  multiply: 7,
-  unary: 8,
-  primary: 9,
-};
-type Level = keyof typeof level;
-
-interface Text {
-  readonly text: string;
-  readonly level: Level;
-  /** For chains such as `a & b & c`. */
-  readonly operator?: BinaryOperator;
-}
-
 const MAX_F32 = 3.4028234663852886e38;
-
-const symbols: Record<BinaryOperator, string> = {
-  add: "+",
-  sub: "-",
-  mul: "*",
-  div: "/",
-  rem: "%",
-  and: "&",
-  or: "|",
-  xor: "^",
-  shl: "<<",
-  shr: ">>",
-  shr_logical: ">>",
-  logical_and: "&&",
-  logical_or: "||",
-};
-const comparisons: Record<CompareOperator, string> = {
-  eq: "==",
-  ne: "!=",
-  lt: "<",
-  le: "<=",
-  gt: ">",
-  ge: ">=",
-};
 
 /** What the function being rendered offers to its expressions. */
 export interface FunctionScope {
@@ -72,36 +31,36 @@ export interface Callee {
   readonly builtins: readonly Builtin[];
 }
 
-export class ExpressionRenderer {
+export class WgslExpressions extends ExpressionRenderer {
   readonly #scope: FunctionScope;
 
   constructor(scope: FunctionScope) {
+    super();
     this.#scope = scope;
   }
 
-  /**
-   * What literals decide is computed here: WGSL would evaluate it with unbounded integers and refuse what
-   * overflows.
-   */
-  render(expression: Expr): string {
-    return this.#text(foldExpression(expression)).text;
+  protected unsupported(what: string): Error {
+    return unsupported(what);
+  }
+  protected value(name: string): string {
+    return this.#scope.value(name);
   }
 
   /** `x[i]` or, for narrow elements, a call. */
-  #load(buffer: string, index: Expr): string {
+  protected load(buffer: string, index: Expr): string {
     const memory = this.#scope.memory(buffer);
-    if (memory.narrow === undefined) return this.#element(memory, this.#text(index));
+    if (memory.narrow === undefined) return this.#element(memory, this.text(index));
     this.#scope.module.accessors.set(memory.narrow.load, loadFunction(memory, memory.narrow.load));
-    return `${memory.narrow.load}(${this.#text(index).text})`;
+    return `${memory.narrow.load}(${this.text(index).text})`;
   }
 
   store(buffer: string, index: Expr, value: Expr): string {
     const memory = this.#scope.memory(buffer);
     if (memory.narrow === undefined) {
-      return `${this.#element(memory, this.#text(foldExpression(index)))} = ${this.render(value)};`;
+      return `${this.#element(memory, this.text(this.prepare(index)))} = ${this.render(value)}`;
     }
     this.#scope.module.accessors.set(memory.narrow.store, storeFunction(memory, memory.narrow.store));
-    return `${memory.narrow.store}(${this.#arguments([index, value].map(foldExpression))});`;
+    return `${memory.narrow.store}(${this.arguments([index, value].map((part) => this.prepare(part)))})`;
   }
 
   #element(memory: Memory, index: Text): string {
@@ -109,21 +68,19 @@ export class ExpressionRenderer {
     return `${memory.name}[${memory.offset} + ${parenthesized(index, "multiply")}]`;
   }
 
-  #call(expression: Extract<Expr, { kind: "call" }>): string {
-    const memories = expression.args.flatMap((argument) =>
-      argument.kind === "buffer" ? [this.#scope.memory(argument.name)] : [],
-    );
-    const values = expression.args.flatMap((argument) => (argument.kind === "buffer" ? [] : [argument]));
+  protected call(expression: Call): string {
+    const { buffers, values } = splitArguments(expression);
+    const memories = buffers.map((name) => this.#scope.memory(name));
     const callee = this.#scope.callee(expression.callee, memories);
     const given = callee.builtins.map((builtin) => this.#scope.builtin(builtin));
-    const rest = values.length === 0 ? [] : [this.#arguments(values)];
+    const rest = values.length === 0 ? [] : [this.arguments(values)];
     return `${callee.name}(${[...given, ...rest].join(", ")})`;
   }
 
-  #intrinsic(expression: Extract<Expr, { kind: "intrinsic" }>): Text {
+  protected intrinsic(expression: IntrinsicCall): Text {
     const { name, args, immediates } = expression;
     const { module } = this.#scope;
-    const function_ = (wgsl: string) => primary(`${wgsl}(${this.#arguments(args)})`);
+    const function_ = (wgsl: string) => primary(`${wgsl}(${this.arguments(args)})`);
     switch (name) {
       case "bits.f32ToI32":
         return function_("bitcast<i32>");
@@ -147,7 +104,7 @@ export class ExpressionRenderer {
       case "u32x4":
         return function_("vec4u");
       case "component":
-        return primary(`${parenthesized(this.#text(args[0]!), "primary")}.${"xyzw"[immediates[0]!]}`);
+        return primary(`${parenthesized(this.text(args[0]!), "primary")}.${"xyzw"[immediates[0]!]}`);
       case "dot4I8Packed":
         if (!module.packedDot) return function_(module.use("dot4_i8"));
         module.usesPackedDot = true;
@@ -176,12 +133,12 @@ export class ExpressionRenderer {
         return function_(name);
       case "subgroupBroadcast":
         module.usesSubgroups = true;
-        return primary(`subgroupBroadcast(${this.#text(args[0]!).text}, ${immediates[0]}u)`);
+        return primary(`subgroupBroadcast(${this.text(args[0]!).text}, ${immediates[0]}u)`);
       case "workgroupBarrier":
         return function_(name);
       case "workgroupUniformLoad": {
         const memory = this.#scope.memory(expression.buffer!);
-        return primary(`workgroupUniformLoad(&${this.#element(memory, this.#text(args[0]!))})`);
+        return primary(`workgroupUniformLoad(&${this.#element(memory, this.text(args[0]!))})`);
       }
       default:
         throw unsupported(intrinsics.has(name) ? name : `the unknown intrinsic ${name}`);
@@ -193,172 +150,57 @@ export class ExpressionRenderer {
     return this.#scope.builtin(builtin);
   }
 
-  #text(expression: Expr): Text {
-    switch (expression.kind) {
-      case "literal":
-        return this.#literal(expression.type, expression.value);
-      case "ref":
-        return primary(this.#scope.value(expression.name));
-      case "binary":
-        return this.#binary(expression);
-      case "unary":
-        return this.#unary(expression);
-      case "compare": {
-        const operands = [expression.left, expression.right].map((operand) =>
-          parenthesized(this.#text(operand), "add"),
-        );
-        // WGSL's != may say that NaN equals everything.
-        if (expression.operator === "ne" && expression.left.type === "f32") {
-          return { text: `!(${operands.join(" == ")})`, level: "unary" };
-        }
-        return { text: operands.join(` ${comparisons[expression.operator]} `), level: "relational" };
-      }
-      case "conditional":
-        // Both sides are evaluated here, which only an effect could tell apart: loads cannot trap.
-        if (!isPure(expression.ifTrue) || !isPure(expression.ifFalse)) {
-          throw unsupported("a conditional expression with effects", "Use an if statement.");
-        }
-        return this.#select(expression);
-      case "select":
-        return this.#select(expression);
-      case "convert":
-        return this.#convert(expression.operand, expression.type);
-      case "load":
-        return primary(this.#load(expression.buffer, expression.index));
-      case "intrinsic":
-        return this.#intrinsic(expression);
-      case "call":
-        return primary(this.#call(expression));
+  protected override comparison(expression: Extract<Expr, { kind: "compare" }>): Text {
+    const { operator, left } = expression;
+    // WGSL's != may say that NaN equals everything.
+    if (operator !== "ne" || left.type !== "f32") return super.comparison(expression);
+    return { text: `!(${super.comparison({ ...expression, operator: "eq" }).text})`, level: "unary" };
+  }
+
+  protected choice({ kind, condition, ifTrue, ifFalse }: Select): Text {
+    // Both sides are evaluated here, which only an effect could tell apart: loads cannot trap.
+    if (kind === "conditional" && !(isPure(ifTrue) && isPure(ifFalse))) {
+      throw unsupported("a conditional expression with effects", "Use an if statement.");
     }
+    return primary(`select(${this.arguments([ifFalse, ifTrue, condition])})`);
   }
 
-  #literal(type: ValueType, value: number | bigint | boolean): Text {
-    switch (type) {
-      case "bool":
-        return primary(String(value));
-      case "i32":
-        return signed(String(Number(value) | 0));
-      case "u32":
-        return primary(wordText(Number(value) >>> 0));
-      case "f32": {
-        const number = Math.fround(Number(value));
-        if (!Number.isFinite(number)) {
-          const bits = Number.isNaN(number) ? 0x7fc00000 : number > 0 ? 0x7f800000 : 0xff800000;
-          return primary(this.#scope.module.specialFloat(bits));
-        }
-        const shortest = shortestF32(number);
-        // The largest floats' shortest decimals lie beyond them, which WGSL refuses.
-        const text = Math.abs(Number(shortest)) > MAX_F32 ? String(number) : shortest;
-        return signed(/[.e]/.test(text) ? text : `${text}.0`);
-      }
-      default:
-        throw unsupported(`the type ${type}`);
-    }
-  }
-
-  #select(parts: { readonly condition: Expr; readonly ifTrue: Expr; readonly ifFalse: Expr }): Text {
-    return primary(`select(${this.#arguments([parts.ifFalse, parts.ifTrue, parts.condition])})`);
-  }
-
-  #arguments(values: readonly Expr[]): string {
+  protected override arguments(values: readonly Expr[]): string {
     return values
       .map((value, i) => {
-        const text = this.#text(value);
+        const text = this.text(value);
         // `f(a < b, c > d)` would be read as `f(a<b, c>(d))`.
         return i === values.length - 1 ? text.text : parenthesized(text, "shift");
       })
       .join(", ");
   }
 
-  #binary(expression: Extract<Expr, { kind: "binary" }>): Text {
-    const { operator, type, left, right } = expression;
-    switch (operator) {
-      case "shl":
-      case "shr":
-        return this.#shift(operator, this.#text(left), right);
-      case "shr_logical":
-        if (type !== "i32") return this.#shift(operator, this.#text(left), right);
-        return primary(`i32(${this.#shift(operator, this.#asU32(left), right).text})`);
-      case "and":
-      case "or":
-      case "xor":
-        return this.#chain(operator, "bitwise", "unary", left, right);
-      case "logical_and":
-        return this.#chain(operator, "and", "relational", left, right);
-      case "logical_or":
-        return this.#chain(operator, "or", "relational", left, right);
-      case "add":
-      case "sub":
-        return this.#chain(operator, "add", "multiply", left, right);
-      case "mul":
-      case "div":
-      case "rem":
-        return this.#chain(operator, "multiply", "unary", left, right);
-    }
-  }
-
-  /** Left-associative operators; bitwise and logical ones chain with themselves only. */
-  #chain(operator: BinaryOperator, own: Level, inner: Level, left: Expr, right: Expr): Text {
-    const first = this.#text(left);
-    const joins = first.level === own && (own === "add" || own === "multiply" || first.operator === operator);
-    const head = joins ? first.text : parenthesized(first, inner);
-    const tail = parenthesized(this.#text(right), inner);
-    return { text: `${head} ${symbols[operator]} ${tail}`, level: own, operator };
-  }
-
-  #shift(operator: BinaryOperator, left: Text, count: Expr): Text {
-    const bits =
-      count.kind === "literal" ? `${Number(count.value) & 31}u` : parenthesized(this.#asU32(count), "unary");
-    return { text: `${parenthesized(left, "unary")} ${symbols[operator]} ${bits}`, level: "shift" };
-  }
-
-  /** The same bits as u32. */
-  #asU32(value: Expr): Text {
-    if (value.kind === "literal") return this.#literal("u32", value.value);
-    return value.type === "u32" ? this.#text(value) : this.#convert(value, "u32");
-  }
-
-  #unary({ operator, type, operand }: Extract<Expr, { kind: "unary" }>): Text {
-    // There is no minus on u32.
-    if (operator === "neg" && type === "u32") {
-      return { text: `0u - ${parenthesized(this.#text(operand), "multiply")}`, level: "add" };
-    }
-    const symbol = operator === "neg" ? "-" : operator === "not" ? "!" : "~";
-    const text = parenthesized(this.#text(operand), "unary");
-    return { text: text.startsWith("-") ? `${symbol}(${text})` : `${symbol}${text}`, level: "unary" };
-  }
-
-  #convert(operand: Expr, to: ValueType): Text {
-    const from = operand.type;
-    if (from === to) return this.#text(operand);
+  protected convert(operand: Expr, to: ValueType): Text {
     if (to !== "i32" && to !== "u32" && to !== "f32") throw unsupported(`the type ${to}`);
-    if (from === "f32") {
+    if (operand.type === "f32") {
       const snippet = this.#scope.module.use(to === "i32" ? "f32_to_i32" : "f32_to_u32");
-      return primary(`${snippet}(${this.#text(operand).text})`);
+      return primary(`${snippet}(${this.text(operand).text})`);
     }
-    return primary(`${to}(${this.#text(operand).text})`);
+    return primary(`${to}(${this.text(operand).text})`);
+  }
+
+  protected decimal(value: number, shortest: string): string {
+    // The largest floats' shortest decimals lie beyond them, which WGSL refuses.
+    const text = Math.abs(Number(shortest)) > MAX_F32 ? String(value) : shortest;
+    return /[.e]/.test(text) ? text : `${text}.0`;
+  }
+
+  protected specialFloat(bits: number): string {
+    return this.#scope.module.specialFloat(bits);
   }
 
   #floatOfBits(bits: Expr): Text {
     if (bits.kind === "literal") {
       const word = Number(bits.value) >>> 0;
-      if ((word & 0x7f800000) === 0x7f800000) return primary(this.#scope.module.specialFloat(word));
+      if ((word & 0x7f800000) === 0x7f800000) return primary(this.specialFloat(word));
     }
-    return primary(`bitcast<f32>(${this.#text(bits).text})`);
+    return primary(`bitcast<f32>(${this.text(bits).text})`);
   }
-}
-
-const primary = (text: string): Text => ({ text, level: "primary" });
-const signed = (text: string): Text => ({ text, level: text.startsWith("-") ? "unary" : "primary" });
-
-/** Large words are mostly masks and patterns, which people read in hexadecimal. */
-function wordText(word: number): string {
-  return word <= 0xffff ? `${word}u` : `0x${word.toString(16).padStart(8, "0")}u`;
-}
-
-/** The text, in parentheses if it binds less tightly than the place asks. */
-function parenthesized({ text, level: own }: Text, least: Level): string {
-  return level[own] >= level[least] ? text : `(${text})`;
 }
 
 /** Bits of one narrow element, and how its index splits into a word and a position in it. */

@@ -1,55 +1,26 @@
-import type { BinaryOperator, Expr, KernelFunction, Stmt } from "../../kernel/ir.ts";
-import { type Callee, ExpressionRenderer, type FunctionScope } from "./expressions.ts";
-import {
-  type Builtin,
-  builtinName,
-  builtins,
-  comment,
-  type Memory,
-  type ModuleContext,
-  wgslType,
-} from "./module.ts";
-import { Names } from "./names.ts";
-
-const compound: Partial<Record<BinaryOperator, string>> = {
-  add: "+=",
-  sub: "-=",
-  mul: "*=",
-  div: "/=",
-  rem: "%=",
-  and: "&=",
-  or: "|=",
-  xor: "^=",
-};
+import type { Expr, KernelFunction, Stmt, ValueType } from "../../kernel/ir.ts";
+import { compound, isTrue, StatementRenderer } from "../c-like/statements.ts";
+import { comment } from "../c-like/text.ts";
+import { type Callee, type FunctionScope, WgslExpressions } from "./expressions.ts";
+import { type Builtin, builtinName, builtins, type Memory, type ModuleContext, wgslType } from "./module.ts";
 
 /** Renders the statements of one function, a helper or the kernel. */
-export class FunctionRenderer implements FunctionScope {
+export class FunctionRenderer extends StatementRenderer implements FunctionScope {
   readonly module: ModuleContext;
   /** Builtins it uses itself or passes on. */
   readonly builtins = new Set<Builtin>();
-  readonly #names: Names;
-  readonly #values = new Map<string, string>();
+  protected readonly expressions = new WgslExpressions(this);
+  protected readonly forever = "loop";
   readonly #helpers: HelperLibrary;
   readonly #memories: ReadonlyMap<string, Memory>;
-  readonly #expressions = new ExpressionRenderer(this);
 
   constructor(helpers: HelperLibrary, memories: ReadonlyMap<string, Memory>) {
+    super(helpers.module.names.inner());
     this.module = helpers.module;
-    this.#names = new Names(helpers.module.names);
     this.#helpers = helpers;
     this.#memories = memories;
   }
 
-  /** Declares a parameter or local and gives its name in the output. */
-  declare(name: string): string {
-    const free = this.#names.declare(name);
-    this.#values.set(name, free);
-    return free;
-  }
-
-  value(name: string): string {
-    return this.#values.get(name) ?? this.declare(name);
-  }
   memory(buffer: string): Memory {
     return this.#memories.get(buffer)!;
   }
@@ -61,58 +32,16 @@ export class FunctionRenderer implements FunctionScope {
     return this.#helpers.specialize(name, memories);
   }
 
-  statements(statements: readonly Stmt[], indent: string): string[] {
-    return statements.flatMap((statement) => this.#statement(statement, indent));
+  protected local(name: string, type: ValueType, mutable: boolean, value?: string): string {
+    if (value === undefined) return `var ${name}: ${wgslType(type)}`;
+    return `${mutable ? "var" : "let"} ${name} = ${value}`;
   }
 
-  #statement(statement: Stmt, indent: string): string[] {
-    switch (statement.kind) {
-      case "let":
-        return [indent + this.#let(statement)];
-      case "assign":
-        return [`${indent}${this.#assignment(statement.name, statement.value)};`];
-      case "store":
-        return [indent + this.#expressions.store(statement.buffer, statement.index, statement.value)];
-      case "if":
-        return this.#if(statement, indent);
-      case "for": {
-        const { variable, start, condition, next, body } = statement;
-        const first = this.#expressions.render(start);
-        const name = this.declare(variable);
-        const test = isTrue(condition) ? "" : this.#expressions.render(condition);
-        const head = `for (var ${name} = ${first}; ${test}; ${this.#assignment(variable, next)})`;
-        return this.#block(head, body, indent);
-      }
-      case "while": {
-        const { condition, body } = statement;
-        const head = isTrue(condition) ? "loop" : `while (${this.#expressions.render(condition)})`;
-        return this.#block(head, body, indent);
-      }
-      case "break":
-      case "continue":
-        return [`${indent}${statement.kind};`];
-      case "return":
-        return [
-          statement.value === undefined
-            ? `${indent}return;`
-            : `${indent}return ${this.#expressions.render(statement.value)};`,
-        ];
-      case "expr": {
-        const text = this.#expressions.render(statement.expression);
-        return [`${indent}${statement.expression.type === "void" ? "" : "_ = "}${text};`];
-      }
-    }
+  protected discard(text: string): string {
+    return `_ = ${text}`;
   }
 
-  #let({ name, type, value, mutable }: Extract<Stmt, { kind: "let" }>): string {
-    const text = value === undefined ? undefined : this.#expressions.render(value);
-    const declared = this.declare(name);
-    if (text === undefined) return `var ${declared}: ${wgslType(type)};`;
-    return `${mutable ? "var" : "let"} ${declared} = ${text};`;
-  }
-
-  /** `x = value`, or shorter: `x += 4`, `i++`. */
-  #assignment(name: string, value: Expr): string {
+  protected assignment(name: string, value: Expr): string {
     const target = this.value(name);
     if (value.kind === "binary" && value.left.kind === "ref" && value.left.name === name) {
       const { operator, right } = value;
@@ -120,28 +49,9 @@ export class FunctionRenderer implements FunctionScope {
       if (isOne && operator === "add") return `${target}++`;
       if (isOne && operator === "sub") return `${target}--`;
       const symbol = compound[operator];
-      if (symbol !== undefined) return `${target} ${symbol} ${this.#expressions.render(right)}`;
+      if (symbol !== undefined) return `${target} ${symbol} ${this.expressions.render(right)}`;
     }
-    return `${target} = ${this.#expressions.render(value)}`;
-  }
-
-  #if(statement: Extract<Stmt, { kind: "if" }>, indent: string): string[] {
-    const head = `if (${this.#expressions.render(statement.condition)})`;
-    const lines = this.#block(head, statement.ifTrue, indent);
-    if (statement.ifFalse.length === 0) return lines;
-    const [only] = statement.ifFalse;
-    const other =
-      statement.ifFalse.length === 1 && only?.kind === "if"
-        ? this.#if(only, indent)
-        : this.#block("", statement.ifFalse, indent);
-    const [first, ...rest] = other;
-    const continued = [lines.at(-1)!, "else", first!.trim()].join(" ");
-    return [...lines.slice(0, -1), continued, ...rest];
-  }
-
-  #block(head: string, body: readonly Stmt[], indent: string): string[] {
-    const lines = this.statements(body, `${indent}  `);
-    return [`${indent}${head} {`, ...lines, `${indent}}`];
+    return `${target} = ${this.expressions.render(value)}`;
   }
 }
 
@@ -218,8 +128,4 @@ function breaks(body: readonly Stmt[]): boolean {
       statement.kind === "break" ||
       (statement.kind === "if" && (breaks(statement.ifTrue) || breaks(statement.ifFalse))),
   );
-}
-
-function isTrue(expression: Expr): boolean {
-  return expression.kind === "literal" && expression.value === true;
 }

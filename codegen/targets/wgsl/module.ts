@@ -1,7 +1,8 @@
 import { BitloomError } from "../../../errors/index.ts";
 import type { StorageType, ValueType } from "../../kernel/ir.ts";
-import { Names } from "./names.ts";
+import { Names } from "../c-like/names.ts";
 import { type Snippet, snippets } from "./snippets.ts";
+import { wgslWords } from "./words.ts";
 
 /** Memory that statements name: a storage buffer or an array of the workgroup. */
 export interface Memory {
@@ -33,7 +34,7 @@ export function builtinName(builtin: Builtin): string {
 
 /** What rendering a module collects. */
 export class ModuleContext {
-  readonly names = new Names();
+  readonly names = new Names(wgslWords);
   readonly packedDot: boolean;
   readonly snippets = new Set<Snippet>();
   /** Loads and stores of narrow elements that are used, by function name. */
@@ -63,17 +64,6 @@ export class ModuleContext {
 
 export function specialName(bits: number): string {
   return `bits_${bits.toString(16).padStart(8, "0")}`;
-}
-
-/** A doc sentence as comment lines. */
-export function comment(doc: string | undefined): string[] {
-  const lines: string[] = [];
-  for (const word of doc?.split(" ") ?? []) {
-    const longer = `${lines.at(-1)} ${word}`;
-    if (lines.length > 0 && longer.length <= 100) lines[lines.length - 1] = longer;
-    else lines.push(`// ${word}`);
-  }
-  return lines;
 }
 
 /** The WGSL type of a value. */

@@ -8,28 +8,19 @@
 import { BitloomError } from "../../../errors/index.ts";
 import {
   type BufferParameter,
-  type Expr,
   type KernelFunction,
-  type Parameter,
   type ScalarParameter,
   type SharedArray,
-  type Stmt,
   type StorageType,
   storageBytes,
 } from "../../kernel/ir.ts";
-import { walk } from "../../kernel/walk.ts";
+import { rangeOf, sharedBytes, usedNames } from "../c-like/items.ts";
+import { Names } from "../c-like/names.ts";
+import { comment, signature } from "../c-like/text.ts";
 import { FunctionRenderer, HelperLibrary } from "./function.ts";
-import {
-  builtins,
-  comment,
-  elementType,
-  type Memory,
-  ModuleContext,
-  specialName,
-  unsupported,
-} from "./module.ts";
-import { Names } from "./names.ts";
+import { builtins, elementType, type Memory, ModuleContext, specialName, unsupported } from "./module.ts";
 import { snippetTexts } from "./snippets.ts";
+import { wgslWords } from "./words.ts";
 
 export interface WgslOptions {
   /** Whether the device has the language feature `packed_4x8_integer_dot_product`; true if absent. */
@@ -155,7 +146,7 @@ export function renderWgsl(kernel: KernelFunction, options: WgslOptions = {}): W
   const entry = [
     ...comment(kernel.doc),
     `@compute @workgroup_size(${workgroupSize})`,
-    ...signature(entryPoint, inputs),
+    ...signature(`fn ${entryPoint}`, inputs, " {", ","),
     ...lines,
     "}",
   ].join("\n");
@@ -186,18 +177,12 @@ export function renderWgsl(kernel: KernelFunction, options: WgslOptions = {}): W
   };
 }
 
-function signature(name: string, inputs: readonly string[]): string[] {
-  const line = `fn ${name}(${inputs.join(", ")}) {`;
-  if (line.length <= 110) return [line];
-  return [`fn ${name}(`, ...inputs.map((input) => `  ${input},`), ") {"];
-}
-
 /** The block of scalars: a struct of four-byte fields. */
 class UniformBlock {
   readonly fields: WgslUniform[] = [];
   readonly #variable: string;
   readonly #type: string;
-  readonly #names = new Names();
+  readonly #names = new Names(wgslWords);
   readonly #lines: string[] = [];
 
   constructor(module: ModuleContext) {
@@ -254,98 +239,16 @@ function sharedMemory(name: string, element: SharedArray["element"]): Memory {
   return { name, element, atomic: false, narrow: undefined, offset: undefined };
 }
 
-/** Buffers and values that statements name. */
-function usedNames(body: readonly Stmt[]): ReadonlySet<string> {
-  const names = new Set<string>();
-  walk(body, {
-    statement: (s) => {
-      if (s.kind === "store") names.add(s.buffer);
-    },
-    expression: (e) => {
-      if (e.kind === "ref") names.add(e.name);
-      else if (e.kind === "load" || (e.kind === "intrinsic" && e.buffer !== undefined)) names.add(e.buffer!);
-      else if (e.kind === "call") {
-        for (const argument of e.args) if (argument.kind === "buffer") names.add(argument.name);
-      }
-    },
-  });
-  return names;
-}
-
-/** How one invocation computes one item of a kernel over a range. */
-interface ItemBody {
-  /** `begin` and `end`. */
-  readonly parameters: readonly Parameter[];
-  /** The local that holds the item, and the one that holds the next item if the body names it. */
-  readonly index: string;
-  readonly next: string | undefined;
-  readonly body: readonly Stmt[];
-}
-
-function rangeOf(kernel: KernelFunction): ItemBody | undefined {
-  if (kernel.workgroupSize !== undefined) return undefined;
-  const parameters = kernel.parameters.slice(-2);
-  if (parameters[0]?.name !== "begin" || parameters[1]?.name !== "end") {
-    throw unsupported(kernel.name, "A kernel has a workgroupSize, or `begin, end` as last parameters.");
-  }
-  const [loop, ...others] = kernel.body;
-  if (loop?.kind === "for" && others.length === 0 && isOverItems(loop)) {
-    const inner = usedNames(loop.body);
-    if (!inner.has("begin") && !inner.has("end")) {
-      return { parameters, index: loop.variable, next: undefined, body: loop.body.map(leaveOnExit) };
-    }
-  }
-  return { parameters, index: "begin", next: "end", body: kernel.body };
-}
-
-/** `for (let i = begin; i < end; i += 1)`. */
-function isOverItems({ variable, start, condition, next }: Extract<Stmt, { kind: "for" }>): boolean {
-  const isRef = (e: Expr, name: string) => e.kind === "ref" && e.name === name;
-  return (
-    isRef(start, "begin") &&
-    condition.kind === "compare" &&
-    condition.operator === "lt" &&
-    isRef(condition.left, variable) &&
-    isRef(condition.right, "end") &&
-    next.kind === "binary" &&
-    next.operator === "add" &&
-    isRef(next.left, variable) &&
-    next.right.kind === "literal" &&
-    next.right.value === 1
-  );
-}
-
-/** `break` and `continue` of a loop that became one pass of a function. */
-function leaveOnExit(statement: Stmt): Stmt {
-  switch (statement.kind) {
-    case "break":
-    case "continue":
-      return { kind: "return" };
-    case "if":
-      return {
-        ...statement,
-        ifTrue: statement.ifTrue.map(leaveOnExit),
-        ifFalse: statement.ifFalse.map(leaveOnExit),
-      };
-    default:
-      return statement;
-  }
-}
-
 function refuseBeyondLimits(
   kernel: KernelFunction,
   buffers: number,
   invocations: number,
   limits: WgslLimits,
 ): void {
-  // Every array of the workgroup starts at a multiple of 16 bytes.
-  const bytes = (kernel.shared ?? [])
-    .map(({ element, length }) => Math.ceil((storageBytes(element) * length) / 16) * 16)
-    .reduce((sum, size) => sum + size, 0);
   const wanted: Record<keyof WgslLimits, number> = {
     maxStorageBuffersPerShaderStage: buffers,
     maxComputeInvocationsPerWorkgroup: invocations,
-    maxComputeWorkgroupStorageSize: bytes,
+    maxComputeWorkgroupStorageSize: sharedBytes(kernel),
   };
   for (const [limit, value] of Object.entries(wanted) as [keyof WgslLimits, number][]) {
     if (value <= limits[limit]) continue;

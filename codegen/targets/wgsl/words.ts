@@ -1,4 +1,4 @@
-/** Identifiers of WGSL: what a kernel's own names must not be, and how they change where they are. */
+import { words } from "../c-like/names.ts";
 
 /** Keywords and reserved words (WGSL, sections 16.1 and 16.2). */
 const keywords = `
@@ -24,31 +24,5 @@ const predeclared = `
   subgroupShuffleXor u32 vec3u vec4 vec4i vec4u workgroupBarrier workgroupUniformLoad
 `;
 
-const taken: ReadonlySet<string> = new Set(`${keywords} ${predeclared}`.trim().split(/\s+/));
-
-/** Names of a module, or with `outer` of one function in it. A function's names never hide its module's. */
-export class Names {
-  readonly #outer: Names | undefined;
-  readonly #declared = new Set<string>();
-  /** For a module: names inside its functions too, since it may get names after they did. */
-  readonly #inside = new Set<string>();
-
-  constructor(outer?: Names) {
-    this.#outer = outer;
-  }
-
-  /** The name itself where it is free, else with underscores added. */
-  declare(name: string): string {
-    // Two leading underscores are reserved, one alone is a placeholder.
-    let free = name.replaceAll(/\W/g, "_").replace(/^_+/, "") || "value";
-    while (taken.has(free) || this.#inside.has(free) || this.#has(free)) free += "_";
-    this.#declared.add(free);
-    if (this.#outer !== undefined) this.#outer.#inside.add(free);
-    return free;
-  }
-
-  #has(name: string): boolean {
-    if (this.#declared.has(name)) return true;
-    return this.#outer === undefined ? false : this.#outer.#has(name);
-  }
-}
+/** What no name in a module may be. */
+export const wgslWords = words(keywords, predeclared);
