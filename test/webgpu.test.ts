@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { beforeAll, describe, expect, test, vi } from "vitest";
 import { gpuRules } from "../codegen/schedule/gpu/rules.ts";
+import type { TargetLimits } from "../codegen/schedule/limits.ts";
 import type { Graph } from "../ir/graph.ts";
 import { type InterpretResult, interpret } from "../ir/interpret.ts";
 import { type OpName, ops } from "../ir/ops/index.ts";
@@ -26,8 +27,8 @@ beforeAll(async () => {
 });
 
 /** With kernels for all that the device can do, and with those that every device can where they differ. */
-async function attempt({ graphs, runs, check }: Trial): Promise<void> {
-  const program = await WebgpuProgram.compile(graphs, host);
+async function attempt({ graphs, runs, check }: Trial, limits?: Partial<TargetLimits>): Promise<void> {
+  const program = await WebgpuProgram.compile(graphs, host, limits);
   const differ = program.target.kernels.some(({ variants }) => variants.length > 1);
   for (const features of differ ? [host.features, []] : [[]]) {
     const received = [];
@@ -67,6 +68,33 @@ async function expectExact(graph: Graph, inputs: Record<string, Tensor>, seed: n
   const given = { inputs, parameters };
   expectSameResults(await program.run("run", given), interpret(graph, given), graph.name);
 }
+
+describe("weights larger than a buffer may be", () => {
+  test.each([
+    ["f16[N, K]", 262, 33, 2 * 33],
+    ["f32[N, K] int8(row)", 301, 17, 17],
+    ["f32[N, K] ternary(row)", 515, 66, 32],
+    ["f32[N, K] ternary(group 12)", 530, 30, 48],
+  ])("%s: products and look-ups read them in pieces", async (encoding, n, k, rowBytes) => {
+    const product = encoding.includes("ternary")
+      ? `%q: i8[batch, ${k}], %d: f32[batch, 1], %s: i32[batch, 1] = quantize(%x) {bits = 8, granularity = "row"}
+         %y: f32[batch, ${n}] = ternary_matmul(%q, %s, %w, %d) {epilogue = mul(to_f32(acc), x0)}`
+      : `%y: f32[batch, ${n}] = linear(%x, %w)`;
+    const graph = parseGraph(`graph @g(batch <= 10) {
+      %x: input f32[batch, ${k}]
+      %ids: input i32[batch]
+      %w: parameter "w" ${encoding.replace("N", `${n}`).replace("K", `${k}`)}
+      %e: f32[batch, ${k}] = embedding(%w, %ids)
+      ${product}
+      return e = %e, y = %y
+    }`);
+    // Room for 256 rows and what may follow a weight's last.
+    const limits = { bufferBytes: 16 + 259 * rowBytes };
+    for (const trial of nodeTrials(graph, 7, wgslTier)) {
+      if (trial.name !== "quantize") await attempt(trial, limits);
+    }
+  });
+});
 
 describe("whole graphs on the WebGPU target", () => {
   /** Ops without arithmetic, whose results are the interpreter's whatever the device. */

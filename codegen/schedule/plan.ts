@@ -7,8 +7,8 @@ import type { KernelFunction, Parameter } from "../kernel/ir.ts";
  * How a weight's bytes are arranged in the weights region:
  * - `dense`: row-major elements of the value's dtype.
  * - `ternary-codes`: 2-bit codes in blocks of 64 weights of one row, four rows interleaved.
- * - `ternary-scales`: f32 scales of a ternary weight, group-major, [groups][N rounded up to 4]; one group of K
- *   when the scale is per tensor (repeated) or per row.
+ * - `ternary-scales`: f32 scales of a ternary weight, four rows interleaved as the codes are, [ceil(N/4)][groups][4];
+ *   one group of K when the scale is per tensor (repeated) or per row.
  * - `int8-codes`: row-major i8 [N, K] and 16 bytes of slack; `int8-scales`: f32 [N].
  */
 export type WeightLayout = "dense" | "ternary-codes" | "ternary-scales" | "int8-codes" | "int8-scales";

@@ -37,6 +37,8 @@ export interface ScheduleOptions {
   readonly targets: readonly TargetName[];
   /** Threads that get scratch memory. */
   readonly maxThreads: number;
+  /** Stricter limits than the targets' own. */
+  readonly limits?: Partial<TargetLimits>;
 }
 
 const classes: { readonly [Name in TargetName]: () => Promise<TargetClass> } = {
@@ -73,7 +75,9 @@ export async function schedule(
   };
   const scheduled: ScheduledTarget[] = [];
   for (const name of options.targets) {
-    scheduled.push(scheduleTarget(name, await classes[name](), graphs, memory));
+    const target = await classes[name]();
+    const limits = { ...target.limits, ...options.limits };
+    scheduled.push(scheduleTarget(name, { ...target, limits }, graphs, memory));
   }
   const [first] = scheduled;
   const plan: Plan = {

@@ -33,7 +33,7 @@ export interface EmbeddingOptions {
  * Row lookup out[row] = table[ids[row]], decoded to f32. An id outside 0..vocab-1 gives a row of NaN.
  *
  * @param weights [vocab, width], seen as bytes
- * @param scales int8: f32[vocab]; ternary: f32[ceil(vocab/4)*4], or [groups][ceil(vocab/4)*4] grouped; else never read
+ * @param scales int8: f32[vocab]; ternary: f32[ceil(vocab/4)][groups][4], one group unless grouped; else never read
  * @param ids i32[rows]
  * @param out f32[rows, width], contiguous
  * @param groupSize weights per group; never read unless grouped
@@ -77,7 +77,6 @@ export function embedding(
   };
 
   const ternary = (id: i32, to: i32): void => {
-    const scaleStride = ((vocab + 3) >> 2) << 2;
     let groups: i32 = 1;
     let groupLength = width;
     if (options.grouped) {
@@ -92,7 +91,7 @@ export function embedding(
       const rest = width - g * groupLength;
       const length = select(rest < groupLength, rest, groupLength);
       const from = (((id >> 2) * blocks + g * groupBlocks) << 6) + ((id & 3) << 4);
-      const scale = scales[g * scaleStride + id]!;
+      const scale = scales[((id >> 2) * groups + g) * 4 + (id & 3)]!;
       const whole = length & -64;
       for (let i: i32 = 0; i < whole; i += 64) {
         let bytes = v128.load(weights, from + i);

@@ -28,7 +28,7 @@ export interface TernaryDenseMatmulOptions extends OutputOptions {
  * out[row, column] = epilogue(sum_g scale_g * sum_{k in g} x[row, k] * w[column, k]).
  *
  * @param codes packed ternary weights [n, k] in the interleaved block layout
- * @param scales f32[ceil(n/4)*4] ungrouped, f32[ceil(k/groupSize)][ceil(n/4)*4] grouped
+ * @param scales f32[ceil(n/4)][groups][4], one group unless grouped
  * @param x f32[m, k] with xStride elements between rows
  * @param out f32[m, n], contiguous
  * @param groupSize weights per group; never read unless grouped
@@ -49,7 +49,6 @@ export function ternaryDenseMatmul(
   begin: i32,
   end: i32,
 ): void {
-  const scaleStride = ((n + 3) >> 2) << 2;
   let groups: i32 = 1;
   let groupLength = k;
   if (options.grouped) {
@@ -96,7 +95,7 @@ export function ternaryDenseMatmul(
               acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(xi, wi));
             }
           }
-          const scale = scales[g * scaleStride + column + c]!;
+          const scale = scales[column * groups + 4 * g + c]!;
           for (const r of unroll(options.tileRows)) {
             const sum = laneSumF32(f32x4.add(acc[2 * r]!, acc[2 * r + 1]!));
             const total = f32x4.extractLane(totals[r]!, c) + sum * scale;

@@ -37,7 +37,7 @@ export interface TernaryMatmulOptions extends OutputOptions {
  * @param codes packed ternary weights [n, k] in the interleaved block layout, 16-byte aligned
  * @param activations i8[m, kPadded], row stride kPadded = ceil(k/64)*64, zero tail, 64 bytes of slack
  * @param sums i32[m], sum of each row's activation codes; never read when grouped
- * @param scales f32[ceil(k/groupSize)][ceil(n/4)*4] when grouped; otherwise never read
+ * @param scales f32[ceil(n/4)][ceil(k/groupSize)][4] when grouped; otherwise never read
  * @param out f32[m, n], contiguous
  * @param scratch per thread, tileRows * ((relaxed ? 0 : 64 * blocks) + (grouped ? 8 * groups : 0)) i16 where
  *   blocks = sum over groups of ceil(groupLength/64)
@@ -61,7 +61,6 @@ export function ternaryMatmul(
   end: i32,
 ): void {
   const stride = ((k + 63) >> 6) << 6;
-  const scaleStride = ((n + 3) >> 2) << 2;
   let groups: i32 = 1;
   let groupLength = k;
   if (options.grouped) {
@@ -196,7 +195,7 @@ export function ternaryMatmul(
       from = limit;
       if (options.grouped) {
         const sum = f32x4.convertI32x4S(i32x4.sub(dots, v128.load(scratch, corrections + g * 8)));
-        total = f32x4.add(total, f32x4.mul(sum, v128.load(scales, g * scaleStride + column)));
+        total = f32x4.add(total, f32x4.mul(sum, v128.load(scales, column * groups + 4 * g)));
       } else {
         total = dots;
       }
@@ -273,7 +272,7 @@ export function ternaryMatmul(
             const first = v128.load(scratch, corrections + g * 32 + 16 * pair);
             const second = v128.load(scratch, corrections + g * 32 + 16 * pair + 8);
             const sum = f32x4.convertI32x4S(i32x4.sub(dots, lowHalves(first, second)));
-            const scale = v128.load64Splat(scales, g * scaleStride + column + 2 * half);
+            const scale = v128.load64Splat(scales, column * groups + 4 * g + 2 * half);
             totals[2 * half + pair] = f32x4.add(totals[2 * half + pair]!, f32x4.mul(sum, scale));
           } else {
             totals[2 * half + pair] = dots;

@@ -11,7 +11,7 @@ import {
   workgroupId,
 } from "bitloom/kernel";
 import { type DenseWeight, decodeAt } from "./dense-weights.ts";
-import { blocksOf, blocksOfRow, ternaryAt } from "./ternary-codes.ts";
+import { blockIndex, blocksOf, blocksOfRow, ternaryAt } from "./ternary-codes.ts";
 import type { WorkgroupOptions } from "./workgroup.ts";
 
 /** What a specialization of {@link embedding} fixes. */
@@ -29,7 +29,7 @@ export interface EmbeddingOptions extends WorkgroupOptions {
  * Grid: a workgroup takes a row, then every workgroupCount-th; `rows` workgroups take one each.
  *
  * @param weights [count, width] from firstId on, as words, the lowest bits first
- * @param scales int8: f32[count]; ternary: f32[ceil(count/4)*4], or [groups][ceil(count/4)*4] grouped; else never read
+ * @param scales int8: f32[count]; ternary: f32[ceil(count/4)][groups][4], one group unless grouped; else never read
  * @param ids i32[rows]
  * @param out f32[rows, width], contiguous
  * @param vocab rows of the whole table
@@ -48,7 +48,6 @@ export function embedding(
   firstId: i32,
   count: i32,
 ): void {
-  const scaleStride = ((count + 3) >> 2) << 2;
   const groups: i32 = options.grouped ? (width + groupSize - 1) / groupSize : 1;
   const groupLength = options.grouped ? groupSize : width;
   const groupBlocks = blocksOf(groupLength);
@@ -58,7 +57,7 @@ export function embedding(
     if (options.weight === "ternary") {
       const g = i / groupLength;
       const w = ternaryAt(weights, id, blocks, ((g * groupBlocks) << 6) + i - g * groupLength);
-      return w * scales[g * scaleStride + id]!;
+      return w * scales[blockIndex(id, g, groups)]!;
     }
     const w = decodeAt(options.weight, weights, id * width + i);
     return options.weight === "int8" ? w * scales[id]! : w;

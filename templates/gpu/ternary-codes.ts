@@ -18,7 +18,7 @@ import {
  */
 const FIELD = 0x03030303;
 
-/** The index of block `block` of weight row `row` among u32x4. */
+/** The index of block `block` of weight row `row` among u32x4; of a group's scale likewise. */
 export function blockIndex(row: i32, block: i32, blocks: i32): i32 {
   return ((row >> 2) * blocks + block) * 4 + (row & 3);
 }

@@ -10,7 +10,7 @@ import {
 } from "bitloom/kernel";
 import { floatTile } from "./float-tile.ts";
 import type { OutputOptions } from "./output.ts";
-import { blocksOf, blocksOfRow, ternaryAt } from "./ternary-codes.ts";
+import { blockIndex, blocksOf, blocksOfRow, ternaryAt } from "./ternary-codes.ts";
 import { type TileOptions, tileHeight, tileWidth } from "./tile.ts";
 
 /** What a specialization of {@link ternaryDenseGemm} fixes. */
@@ -26,7 +26,7 @@ export interface TernaryDenseGemmOptions extends TileOptions, OutputOptions {
  * Grid: x = ceil(columns / tile width), y = ceil(m / tile height).
  *
  * @param codes packed ternary weights of the columns from firstColumn on, as words
- * @param scales f32[ceil(columns/4)*4] ungrouped, f32[ceil(k/groupSize)][ceil(columns/4)*4] grouped
+ * @param scales f32[ceil(columns/4)][groups][4], one group unless grouped
  * @param x f32[m, k] with xStride elements between rows
  * @param out f32[m, n], contiguous
  * @param n columns of `out`
@@ -50,7 +50,6 @@ export function ternaryDenseGemm(
 ): void {
   const rowBase = workgroupIdY() * tileHeight(options);
   const columnBase = workgroupId() * tileWidth(options);
-  const scaleStride = ((columns + 3) >> 2) << 2;
   const groups: i32 = options.grouped ? (k + groupSize - 1) / groupSize : 1;
   const groupLength = options.grouped ? groupSize : k;
   const groupBlocks = blocksOf(groupLength);
@@ -67,7 +66,7 @@ export function ternaryDenseGemm(
       const g = i / groupLength;
       const w = ternaryAt(codes, column, blocks, ((g * groupBlocks) << 6) + i - g * groupLength);
       // 0 or the scale itself: the product is exact.
-      return w * scales[g * scaleStride + column]!;
+      return w * scales[blockIndex(column, g, groups)]!;
     },
     (acc: f32, tileRow: i32, tileColumn: i32) => {
       const row = rowBase + tileRow;

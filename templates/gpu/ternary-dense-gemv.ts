@@ -35,7 +35,7 @@ export interface TernaryDenseGemvOptions extends WorkgroupOptions, OutputOptions
  * Grid: x = ceil(columns / 4), y = ceil(m / tileRows).
  *
  * @param codes packed ternary weights of the columns from firstColumn on, as words
- * @param scales f32[ceil(columns/4)*4] ungrouped, f32[ceil(k/groupSize)][ceil(columns/4)*4] grouped
+ * @param scales f32[ceil(columns/4)][groups][4], one group unless grouped
  * @param x f32[m, k] with xStride elements between rows
  * @param out f32[m, n], contiguous
  * @param n columns of `out`
@@ -59,7 +59,6 @@ export function ternaryDenseGemv(
 ): void {
   const { tileRows, workgroupSize } = options;
   const group = workgroupId();
-  const scaleStride = ((columns + 3) >> 2) << 2;
   const groups: i32 = options.grouped ? (k + groupSize - 1) / groupSize : 1;
   const groupLength = options.grouped ? groupSize : k;
   const groupBlocks = blocksOf(groupLength);
@@ -95,7 +94,7 @@ export function ternaryDenseGemv(
       }
     }
     for (const c of unroll(4)) {
-      const scale = scales[g * scaleStride + 4 * group + c]!;
+      const scale = scales[(group * groups + g) * 4 + c]!;
       for (const r of unroll(tileRows)) acc[4 * r + c] = acc[4 * r + c]! + sums[4 * r + c]! * scale;
     }
   }

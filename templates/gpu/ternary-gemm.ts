@@ -38,7 +38,7 @@ export interface TernaryGemmOptions extends TileOptions, OutputOptions {
  *
  * @param codes packed ternary weights of the columns from firstColumn on
  * @param activations i8[m, kPadded], kPadded = ceil(k/64)*64, zero tail; 64 bytes of slack when grouped
- * @param scales f32[ceil(k/groupSize)][ceil(columns/4)*4] when grouped; otherwise never read
+ * @param scales f32[ceil(columns/4)][ceil(k/groupSize)][4] when grouped; otherwise never read
  * @param out f32[m, n], contiguous
  * @param n columns of `out`
  * @param groupSize weights per group; never read unless grouped
@@ -113,7 +113,7 @@ export function ternaryGemm(
     }
     if (options.grouped) {
       eachResult(options, (_row: i32, column: i32, i: number) => {
-        const scale = scales[g * paddedColumns + weightRow(column)]!;
+        const scale = scales[blockIndex(weightRow(column), g, groups)]!;
         totals[i] = totals[i]! + convert.i32ToF32(acc[i]!) * scale;
         acc[i] = 0;
       });

@@ -47,7 +47,7 @@ export interface TernaryGemvOptions extends WorkgroupOptions, OutputOptions {
  * @param codes packed ternary weights of the columns from firstColumn on
  * @param activations i8[m, kPadded], kPadded = ceil(k/64)*64, zero tail; 64 bytes of slack when grouped
  * @param sums i32[m], sum of each row's activation codes; never read when grouped
- * @param scales f32[ceil(k/groupSize)][ceil(columns/4)*4] when grouped; otherwise never read
+ * @param scales f32[ceil(columns/4)][ceil(k/groupSize)][4] when grouped; otherwise never read
  * @param out f32[m, n], contiguous
  * @param n columns of `out`
  * @param groupSize weights per group; never read unless grouped
@@ -126,7 +126,6 @@ export function ternaryGemv(
   const totals = registers(options.grouped ? results : 0, zero);
   if (options.grouped) {
     const groupBlocks = blocksOf(groupLength);
-    const scaleStride = ((columns + 3) >> 2) << 2;
     for (let g = member; g < groups; g += members) {
       const first = g * groupBlocks;
       const last = select(g + 1 < groups, first + groupBlocks, blocks);
@@ -138,7 +137,7 @@ export function ternaryGemv(
         addBlocks(block, g * groupLength + ((block - first) << 6));
       }
       for (const c of unroll(columnGroups)) {
-        const scale = scales[g * scaleStride + weightRow[c]!]!;
+        const scale = scales[blockIndex(weightRow[c]!, g, groups)]!;
         for (const r of unroll(tileRows)) {
           const i = r * columnGroups + c;
           totals[i] = totals[i]! + convert.i32ToF32(plain[i]! + (quadruple[i]! >> 2)) * scale;

@@ -40,12 +40,12 @@ export function packTernaryCodes(codes: Int8Array, n: number, k: number, groupSi
   return packed;
 }
 
-/** Scales of [n, groups] (row-major) as the f32[groups][n4] that kernels read; padding 0. */
+/** Scales of [n, groups] (row-major) as the f32[n/4][groups][4] that kernels read; padding 0. */
 export function packGroupScales(scales: Float32Array, n: number, groups: number): Float32Array {
-  const n4 = padTo(n, 4);
-  const packed = new Float32Array(groups * n4);
+  const packed = new Float32Array(groups * padTo(n, 4));
   for (let row = 0; row < n; row++) {
-    for (let g = 0; g < groups; g++) packed[g * n4 + row] = scales[row * groups + g]!;
+    for (let g = 0; g < groups; g++)
+      packed[((row >> 2) * groups + g) * 4 + (row & 3)] = scales[row * groups + g]!;
   }
   return packed;
 }

@@ -2,6 +2,7 @@
  * Runs graphs on the WebGPU target on Dawn: schedule, render, and then the plan's steps as an artifact describes them,
  * with nothing kept from one run to the next but pipelines.
  */
+import type { TargetLimits } from "../../codegen/schedule/limits.ts";
 import type { Plan } from "../../codegen/schedule/plan.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
 import { evaluate } from "../../codegen/schedule/symbols.ts";
@@ -89,8 +90,12 @@ export class WebgpuProgram {
     this.#host = host;
   }
 
-  static async compile(graphs: Readonly<Record<string, Graph>>, host: WebgpuHost): Promise<WebgpuProgram> {
-    const plan = await schedule(graphs, { targets: ["webgpu"], maxThreads: 1 });
+  static async compile(
+    graphs: Readonly<Record<string, Graph>>,
+    host: WebgpuHost,
+    limits: Partial<TargetLimits> = {},
+  ): Promise<WebgpuProgram> {
+    const plan = await schedule(graphs, { targets: ["webgpu"], maxThreads: 1, limits });
     const sources = new Map<string, string>();
     const write = async (path: string, content: string | Uint8Array) => {
       sources.set(path, content as string);

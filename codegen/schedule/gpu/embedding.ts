@@ -5,7 +5,7 @@ import type { RuleContext } from "../rules.ts";
 import { elementCount, product } from "../symbols.ts";
 import { ternaryBlocks } from "../weights.ts";
 import { pieceOf, pieces, strided } from "./grid.ts";
-import { denseBytes } from "./matmul.ts";
+import { denseBytes, F32_BYTES } from "./matmul.ts";
 
 export function embeddingRule(node: NodeOf<"embedding">, context: RuleContext): void {
   const [w, ids] = node.operands as [Value, Value];
@@ -22,21 +22,25 @@ export function embeddingRule(node: NodeOf<"embedding">, context: RuleContext): 
     : denseWeight(w, context);
   const rowBytes =
     table.weight === "ternary" ? ternaryBlocks(width, group) * 16 : width * denseBytes[table.weight];
+  const scaleBytes = Math.ceil(width / (group ?? width)) * F32_BYTES;
   const rows = elementCount(context.dims(ids));
   const out = bufferArgument(context.allocate(node.results[0]!));
   const indices = bufferArgument(context.contiguous(ids));
   /** A lookup touches its own rows of the table only. */
   const lookup = (argument: BufferArgument, bytes: number) => touching(argument, product(rows, bytes));
   const hasScales = table.weight === "ternary" || table.weight === "int8";
-  for (const piece of pieces(vocabulary, grouped ? 0 : rowBytes, context)) {
+  for (const piece of pieces(vocabulary, rowBytes, context)) {
+    const weights = lookup(pieceOf(table.weights, piece, vocabulary, rowBytes), rowBytes);
     context.call(
       {
         template: "embedding",
         name: `embedding_${table.weight}${grouped ? "_grouped" : ""}`,
         options: { workgroupSize: 64, subgroups: false, weight: table.weight, grouped },
         arguments: {
-          weights: lookup(pieceOf(table.weights, piece, vocabulary, rowBytes), rowBytes),
-          scales: hasScales ? lookup(pieceOf(table.scales, piece, vocabulary, 4), 4) : table.scales,
+          weights,
+          scales: hasScales
+            ? lookup(pieceOf(table.scales, piece, vocabulary, scaleBytes), scaleBytes)
+            : weights,
           ids: indices,
           out,
           rows: i32Argument(rows),

@@ -1,5 +1,4 @@
 /** How GPU rules cut work into workgroups. */
-import { BitloomError } from "../../../errors/index.ts";
 import type { SymbolExpr } from "../../../runtime/manifest.ts";
 import type { BufferArgument, DraftStep, Grid } from "../draft.ts";
 import type { RuleContext } from "../rules.ts";
@@ -7,6 +6,9 @@ import { ceilDiv, sum } from "../symbols.ts";
 
 /** Pieces of weights start at multiples of so many columns, so that their rows and scales start aligned. */
 const COLUMN_STEP = 256;
+/** What may follow a weight's last row: slack of int8 codes, rows that fill up the last four. */
+const TAIL_BYTES = 16;
+const TAIL_ROWS = 3;
 
 /** Workgroups of a kernel that goes on to every `workgroupCount()`-th piece of work. */
 export function strided(pieces: SymbolExpr, context: RuleContext): Grid {
@@ -73,9 +75,7 @@ export interface Piece {
 
 /**
  * Cuts the rows of a weight of `bytesPerRow` so that each piece fits one buffer, and one dispatch where
- * `rowsPerWorkgroup` of them are a workgroup's. With 0 bytes it cannot be cut.
- *
- * @throws LIMIT_EXCEEDED where one that cannot be cut has too many rows
+ * `rowsPerWorkgroup` of them are a workgroup's.
  */
 export function pieces(
   n: number,
@@ -83,14 +83,9 @@ export function pieces(
   { limits }: RuleContext,
   rowsPerWorkgroup = Number.POSITIVE_INFINITY,
 ): readonly Piece[] {
-  const most = Math.min(Math.floor(limits.bufferBytes / bytesPerRow), limits.workgroups * rowsPerWorkgroup);
+  const fitting = Math.floor((limits.bufferBytes - TAIL_BYTES) / bytesPerRow) - TAIL_ROWS;
+  const most = Math.min(fitting, limits.workgroups * rowsPerWorkgroup);
   if (n <= most) return [{ first: 0, count: n }];
-  if (bytesPerRow === 0) {
-    throw new BitloomError("LIMIT_EXCEEDED", "a weight with scales in groups has too many rows", {
-      expected: `at most ${most}`,
-      received: String(n),
-    });
-  }
   const step = Math.max(COLUMN_STEP, Math.floor(most / COLUMN_STEP) * COLUMN_STEP);
   const count = Math.ceil(n / step);
   return Array.from({ length: count }, (_, i) => ({

@@ -14,7 +14,7 @@ import { byRows, type Piece, type ProductShape, pieceOf, pieces, TILE_EDGE, tile
 
 /** Bytes of a block of 64 ternary weights. */
 const BLOCK_BYTES = 16;
-const F32_BYTES = 4;
+export const F32_BYTES = 4;
 /** Buffers of a product without those of its epilogue. */
 const OWN_BUFFERS = 4;
 const GEMV = { workgroupSize: 64 } as const;
@@ -32,7 +32,7 @@ interface Product {
   readonly accumulator: "i32" | "f32";
   readonly n: number;
   readonly rows: SymbolExpr;
-  /** Bytes of one column's weights, by which large weights are cut; 0 for never. */
+  /** Bytes of one column's weights, by which large weights are cut. */
   readonly bytesPerColumn: number;
   readonly template: (shape: ProductShape) => ProductTemplate;
   /** Arguments but for m, n, out, firstColumn and columns. */
@@ -104,11 +104,12 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
   const group = typeof scale === "object" ? scale.group : undefined;
   const grouped = group !== undefined;
   const weights = weightArgument(context, w, "ternary-codes");
+  const scales = grouped ? weightArgument(context, w, "ternary-scales") : undefined;
   const bytesPerColumn = ternaryBlocks(k, group) * BLOCK_BYTES;
+  const scaleBytes = Math.ceil(k / (group ?? k)) * F32_BYTES;
   const args = {
     activations: bufferArgument(paddedCodes(codes, context)),
     sums: bufferArgument(context.contiguous(sums)),
-    scales: grouped ? weightArgument(context, w, "ternary-scales") : weights,
     k: i32Argument(k),
     groupSize: i32Argument(group ?? k),
   };
@@ -117,8 +118,7 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
     accumulator: grouped ? "f32" : "i32",
     n,
     rows: leadingRows(result, context),
-    // Groups' scales lie group by group, so that no run of columns has them together.
-    bytesPerColumn: grouped ? 0 : bytesPerColumn,
+    bytesPerColumn,
     template(shape) {
       const words = ["ternary", shape.kind, ...(grouped ? ["grouped"] : [])];
       if (shape.kind === "gemm") {
@@ -129,7 +129,10 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
       const options = { ...GEMV, grouped, aligned, columnGroups, tileRows: shape.tileRows };
       return { template: "ternary-gemv", words, options, columns: 4 * columnGroups };
     },
-    arguments: (piece) => ({ ...args, codes: pieceOf(weights, piece, n, bytesPerColumn) }),
+    arguments: (piece) => {
+      const codes = pieceOf(weights, piece, n, bytesPerColumn);
+      return { ...args, codes, scales: scales ? pieceOf(scales, piece, n, scaleBytes) : codes };
+    },
   };
   emitProduct(product, node.attributes.epilogue, extras, result, context);
 }
@@ -172,7 +175,7 @@ function ternaryDense(
     accumulator: "f32",
     n,
     rows,
-    bytesPerColumn: grouped ? 0 : bytesPerColumn,
+    bytesPerColumn,
     template(shape) {
       const words = ["ternary_dense", shape.kind, ...(grouped ? ["grouped"] : [])];
       return shape.kind === "gemm"
@@ -187,7 +190,7 @@ function ternaryDense(
     arguments: (piece) => ({
       ...args,
       codes: pieceOf(codes, piece, n, bytesPerColumn),
-      scales: pieceOf(scales, piece, n, F32_BYTES),
+      scales: pieceOf(scales, piece, n, Math.ceil(k / (group ?? k)) * F32_BYTES),
       groupSize: i32Argument(group ?? k),
     }),
   };

@@ -1,4 +1,5 @@
-import { describe, expect, test } from "vitest";
+import { fc, test } from "@fast-check/vitest";
+import { describe, expect } from "vitest";
 import { parseGraph } from "../../../ir/text/parse.ts";
 import type { Step } from "../../../runtime/manifest.ts";
 import { weightBorders } from "../borders.ts";
@@ -106,6 +107,50 @@ describe("weights larger than a binding", () => {
     });
     expect(bordersOf(plan)).toEqual([0, firsts[2]! * 3200]);
   });
+
+  const encodings = [
+    "f32",
+    "f16",
+    "int8(row)",
+    "ternary(row)",
+    "ternary(group 1)",
+    "ternary(group 48)",
+  ] as const;
+
+  test.prop([
+    fc.constantFrom(...encodings),
+    fc.integer({ min: 1, max: 3000 }),
+    fc.integer({ min: 1, max: 200 }),
+  ])(
+    "pieces of any storage are bound within the limit, and are all of the weight",
+    async (encoding, n, k) => {
+      const limits = { bufferBytes: 16 + 259 * 16 * k };
+      const weight = encoding.includes("(") ? `f32[${n}, ${k}] ${encoding}` : `${encoding}[${n}, ${k}]`;
+      const graph = parseGraph(`graph @g() {
+        %x: input f32[1, ${k}]
+        %w: parameter "w" ${weight}
+        %y: f32[1, ${n}] = linear(%x, %w)
+        return y = %y
+      }`);
+      const plan = await schedule({ run: graph }, { targets: ["webgpu"], maxThreads: 1, limits });
+      const parts = steps(plan).flatMap((step) =>
+        step.arguments.flatMap((argument) =>
+          argument.kind === "buffer" && argument.region === "weights"
+            ? [{ start: argument.offset as number, bytes: argument.bytes as number }]
+            : [],
+        ),
+      );
+      for (const { offset, bytes } of plan.weights) {
+        let end = offset;
+        for (const part of parts.filter(({ start }) => start >= offset && start < offset + bytes)) {
+          expect(part.bytes).toBeLessThanOrEqual(limits.bufferBytes);
+          // A step that has no use for scales is given the codes instead.
+          if (part.start === end) end += part.bytes;
+        }
+        expect(end).toBe(offset + bytes);
+      }
+    },
+  );
 
   test("small ones share a buffer", async () => {
     const plan = await scheduled(layer);

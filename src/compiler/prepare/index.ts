@@ -12,7 +12,7 @@ import { writeDense } from "./dense.ts";
 import { evaluate } from "./fallback.ts";
 import { type Int8Consumer, quantizeRows } from "./int8.ts";
 import { denseParameter, int8Parts, type TernaryPart, ternaryParts } from "./leaves.ts";
-import { groupMajorScales, TernaryPacker } from "./ternary.ts";
+import { interleavedScales, TernaryPacker } from "./ternary.ts";
 import { Workspace } from "./workspace.ts";
 
 export { MAX_INTERPRETED_ELEMENTS } from "./fallback.ts";
@@ -90,11 +90,11 @@ async function fillInt8({ workspace, source }: Context, value: Value, consume: I
   await consume(bytesOf(data), scales!);
 }
 
-/** Group-major scales [groups][N rounded up to 4] of a ternary weight. */
+/** Scales [ceil(N/4)][groups][4] of a ternary weight. */
 async function stackedScales(context: Context, value: Value): Promise<Float32Array> {
   const { packer, parts } = await ternary(context, value);
   const k = value.type.dims[1] as number;
-  return groupMajorScales(parts, Math.ceil(k / groupSize(value)), (part) => packer.scales(part));
+  return interleavedScales(parts, Math.ceil(k / groupSize(value)), (part) => packer.scales(part));
 }
 
 /** The parts of a ternary weight, of its own evaluated values where it cannot be streamed. */

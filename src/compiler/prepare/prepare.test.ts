@@ -140,7 +140,8 @@ async function expectTernary(value: Value, source: ParameterSource): Promise<voi
   const scales = f32s(await realize(value, "ternary-scales", source));
   const [first] = expected.scales!;
   const expectedScales = Array.from({ length: groups * rows }, (_, i) => {
-    const [group, row] = [Math.floor(i / rows), i % rows];
+    const group = Math.floor(i / 4) % groups;
+    const row = 4 * Math.floor(i / (4 * groups)) + (i % 4);
     if (row >= n) return 0;
     return expected.scales!.length === 1 ? first : expected.scales![row * groups + group];
   });
@@ -443,7 +444,8 @@ describe("goldens", () => {
     expect(grouped.codes).toEqual(golden.linear_group5_tail2.codes.flat());
     const rows = golden.linear_group5_tail2.alpha_bits as number[][];
     for (const [row, alphas] of rows.entries()) {
-      expect(toBits([0, 1, 2].map((group) => grouped.scales[group * 12 + row]!))).toEqual(alphas);
+      const scale = (group: number) => grouped.scales[(row >> 2) * 12 + group * 4 + (row & 3)]!;
+      expect(toBits([0, 1, 2].map(scale))).toEqual(alphas);
     }
   });
 

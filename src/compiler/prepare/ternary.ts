@@ -203,21 +203,23 @@ function absmean(sum: number, count: number): number {
   return Math.max(Math.fround(sum / count), SCALE_FLOOR);
 }
 
-/** Scales of stacked parts as the kernels read them: [groups][rows rounded up to 4], the rest zero. */
-export async function groupMajorScales(
+/** Scales of stacked parts as the kernels read them: [ceil(rows/4)][groups][4], the rest zero. */
+export async function interleavedScales(
   parts: readonly TernaryPart[],
   groups: number,
   scalesOf: (part: TernaryPart) => Promise<Float32Array>,
 ): Promise<Float32Array> {
   const rows = parts.reduce((sum, { n }) => sum + n, 0);
-  const stride = Math.ceil(rows / INTERLEAVED_ROWS) * INTERLEAVED_ROWS;
-  const out = new Float32Array(groups * stride);
+  const out = new Float32Array(Math.ceil(rows / INTERLEAVED_ROWS) * groups * INTERLEAVED_ROWS);
   let begin = 0;
   for (const part of parts) {
     const scales = await scalesOf(part);
     for (let row = 0; row < part.n; row++) {
+      const lane = (begin + row) % INTERLEAVED_ROWS;
+      const first = (begin + row - lane) * groups + lane;
       for (let group = 0; group < groups; group++) {
-        out[group * stride + begin + row] = scales.length === 1 ? scales[0]! : scales[row * groups + group]!;
+        out[first + group * INTERLEAVED_ROWS] =
+          scales.length === 1 ? scales[0]! : scales[row * groups + group]!;
       }
     }
     begin += part.n;

@@ -24,7 +24,6 @@ fn embedding(
   let width = scalars.width;
   let firstId = scalars.firstId;
   let count = scalars.count;
-  let scaleStride = ((count + 3) >> 2u) << 2u;
   let groupLength = width;
   let groupBlocks = (groupLength + 63) >> 6u;
   let blocks = (width + 63) >> 6u;

@@ -31,7 +31,6 @@ fn ternaryDenseGemm(
   let columns = scalars.columns;
   let rowBase = i32(workgroup_id.y) * 4;
   let columnBase = i32(workgroup_id.x) * 8;
-  let scaleStride = ((columns + 3) >> 2u) << 2u;
   let groups = (k + groupSize - 1) / groupSize;
   let groupLength = groupSize;
   let groupBlocks = (groupLength + 63) >> 6u;
@@ -83,7 +82,7 @@ fn ternaryDenseGemm(
       let word = codes[(((column_1 >> 2u) * blocks + block) * 4 + (column_1 & 3)) * 4 + ((i_12 & 15) >> 2u)];
       let shift = 8 * (i_12 & 3) + 2 * ((i_12 & 63) >> 4u);
       let w = f32(i32((word >> u32(shift)) & 3u) - 1);
-      four_0_1 = select(0.0, w * scales[g * scaleStride + column_1], i_10 < k);
+      four_0_1 = select(0.0, w * scales[((column_1 >> 2u) * groups + g) * 4 + (column_1 & 3)], i_10 < k);
       let i_13 = start + 4 * quarter_1 + 1;
       let i_14 = select(k - 1, i_13, i_13 < k);
       let column_2 = select(columns - 1, columnBase + column, columnBase + column < columns);
@@ -93,7 +92,7 @@ fn ternaryDenseGemm(
       let word_1 = codes[(((column_2 >> 2u) * blocks + block_1) * 4 + (column_2 & 3)) * 4 + ((i_15 & 15) >> 2u)];
       let shift_1 = 8 * (i_15 & 3) + 2 * ((i_15 & 63) >> 4u);
       let w_1 = f32(i32((word_1 >> u32(shift_1)) & 3u) - 1);
-      four_1_1 = select(0.0, w_1 * scales[g_1 * scaleStride + column_2], i_13 < k);
+      four_1_1 = select(0.0, w_1 * scales[((column_2 >> 2u) * groups + g_1) * 4 + (column_2 & 3)], i_13 < k);
       let i_16 = start + 4 * quarter_1 + 2;
       let i_17 = select(k - 1, i_16, i_16 < k);
       let column_3 = select(columns - 1, columnBase + column, columnBase + column < columns);
@@ -103,7 +102,7 @@ fn ternaryDenseGemm(
       let word_2 = codes[(((column_3 >> 2u) * blocks + block_2) * 4 + (column_3 & 3)) * 4 + ((i_18 & 15) >> 2u)];
       let shift_2 = 8 * (i_18 & 3) + 2 * ((i_18 & 63) >> 4u);
       let w_2 = f32(i32((word_2 >> u32(shift_2)) & 3u) - 1);
-      four_2_1 = select(0.0, w_2 * scales[g_2 * scaleStride + column_3], i_16 < k);
+      four_2_1 = select(0.0, w_2 * scales[((column_3 >> 2u) * groups + g_2) * 4 + (column_3 & 3)], i_16 < k);
       let i_19 = start + 4 * quarter_1 + 3;
       let i_20 = select(k - 1, i_19, i_19 < k);
       let column_4 = select(columns - 1, columnBase + column, columnBase + column < columns);
@@ -113,7 +112,7 @@ fn ternaryDenseGemm(
       let word_3 = codes[(((column_4 >> 2u) * blocks + block_3) * 4 + (column_4 & 3)) * 4 + ((i_21 & 15) >> 2u)];
       let shift_3 = 8 * (i_21 & 3) + 2 * ((i_21 & 63) >> 4u);
       let w_3 = f32(i32((word_3 >> u32(shift_3)) & 3u) - 1);
-      four_3_1 = select(0.0, w_3 * scales[g_3 * scaleStride + column_4], i_19 < k);
+      four_3_1 = select(0.0, w_3 * scales[((column_4 >> 2u) * groups + g_3) * 4 + (column_4 & 3)], i_19 < k);
       stagedColumns[index_1] = vec4u(bitcast<u32>(four_0_1), bitcast<u32>(four_1_1), bitcast<u32>(four_2_1), bitcast<u32>(four_3_1));
     }
     workgroupBarrier();

@@ -27,7 +27,6 @@ fn ternaryDenseGemv(
   let firstColumn = scalars.firstColumn;
   let columns = scalars.columns;
   let group = i32(workgroup_id.x);
-  let scaleStride = ((columns + 3) >> 2u) << 2u;
   let groupLength = k;
   let groupBlocks = (groupLength + 63) >> 6u;
   let blocks = (k + 63) >> 6u;
@@ -214,13 +213,13 @@ fn ternaryDenseGemv(
     sums_2 += value_15 * f32(i32((word_62 >> 30u) & 3u) - 1);
     let word_63 = words_3;
     sums_3 += value_15 * f32(i32((word_63 >> 30u) & 3u) - 1);
-    let scale = scales[g * scaleStride + 4 * group];
+    let scale = scales[(group + g) * 4];
     acc_0 += sums_0 * scale;
-    let scale_1 = scales[g * scaleStride + 4 * group + 1];
+    let scale_1 = scales[(group + g) * 4 + 1];
     acc_1 += sums_1 * scale_1;
-    let scale_2 = scales[g * scaleStride + 4 * group + 2];
+    let scale_2 = scales[(group + g) * 4 + 2];
     acc_2 += sums_2 * scale_2;
-    let scale_3 = scales[g * scaleStride + 4 * group + 3];
+    let scale_3 = scales[(group + g) * 4 + 3];
     acc_3 += sums_3 * scale_3;
   }
   let local = i32(local_index);

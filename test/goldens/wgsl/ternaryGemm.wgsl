@@ -89,17 +89,18 @@ fn ternaryGemm(
     let row_ = i32(local_index) / 8;
     let column_2 = i32(local_index) % 8;
     let at_2 = columnBase + column_2;
-    let scale = scales[g * paddedColumns + select(paddedColumns - 1, at_2, at_2 < paddedColumns)];
+    let row_3 = select(paddedColumns - 1, at_2, at_2 < paddedColumns);
+    let scale = scales[((row_3 >> 2u) * groups + g) * 4 + (row_3 & 3)];
     totals_0 += f32(acc_0) * scale;
     acc_0 = 0;
   }
   let tileRow = i32(local_index) / 8;
   let tileColumn = i32(local_index) % 8;
-  let row_3 = rowBase + tileRow;
+  let row_4 = rowBase + tileRow;
   let column_3 = columnBase + tileColumn;
-  if (row_3 < m && column_3 < columns) {
+  if (row_4 < m && column_3 < columns) {
     let result = totals_0;
     let column_4 = firstColumn + column_3;
-    out[row_3 * n + firstColumn + column_3] = result;
+    out[row_4 * n + firstColumn + column_3] = result;
   }
 }
