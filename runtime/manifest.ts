@@ -2,7 +2,7 @@
 import * as z from "zod/mini";
 
 /** Bump when an older runtime could misread a newer artifact. */
-export const FORMAT_VERSION = 2;
+export const FORMAT_VERSION = 3;
 
 /** Bytes covered by one sha256 of a file, so that corruption is found, and named, while streaming. */
 export const CHUNK_BYTES = 4 * 1024 * 1024;
@@ -88,6 +88,11 @@ const step = z.object({
   rangeY: z.optional(symbolExpr),
   /** Run only if lower <= value <= upper: how a plan chooses a GEMV for one row and a GEMM for many. */
   guard: z.optional(z.object({ value: symbolExpr, lower: count, upper: count })),
+  /**
+   * The outputs it is for: it need not run in a call that asks for none of them. Absent if every call needs it, because
+   * what it computes is kept in a state.
+   */
+  serves: z.optional(z.array(z.string())),
   /** The graph op this step came from, for people. */
   label: z.string(),
 });
@@ -136,7 +141,10 @@ const wasmTarget = z.object({
     totalBytes: count,
     maxThreads: positive,
   }),
-  /** Order in which symbol values (i32) are stored at `memory.symbols`. */
+  /**
+   * Order in which symbol values (i32) are stored at `memory.symbols`; behind them the outputs that a call asks for, as
+   * `outputBits` has them.
+   */
   symbolOrder: z.array(identifier),
   /** Bytes of the `arena` region. */
   arena: count,

@@ -71,6 +71,7 @@ describe("parseManifest", () => {
     ["entries.run.minimums.batch", (m) => (m.entries.run.minimums = { batch: 1000 })],
     ["entries.run.minimums.seq", (m) => (m.entries.run.minimums = { seq: 1 })],
     ["targets.wasm.plans.run[0].kernel", (m) => (m.targets.wasm.plans.run[0].kernel = "triple")],
+    ["targets.wasm.plans.run[0].serves", (m) => (m.targets.wasm.plans.run[0].serves = ["y", "z"])],
     ["targets.wasm.plans.run[0].range", (m) => (m.targets.wasm.plans.run[0].range = "rows")],
     [
       "targets.wasm.plans.run[0].arguments[0].offset",

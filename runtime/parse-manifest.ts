@@ -241,6 +241,8 @@ function checkPlans(
       if (!known.has(step.kernel)) fail([...at, "kernel"], "a kernel of the target", step.kernel);
       range(step.range, [...at, "range"]);
       if (step.rangeY !== undefined) range(step.rangeY, [...at, "rangeY"]);
+      const unknown = step.serves?.find((served) => !entry.outputs.some((output) => output.name === served));
+      if (unknown !== undefined) fail([...at, "serves"], "outputs of the entry", unknown);
       if (step.guard !== undefined) range(step.guard.value, [...at, "guard", "value"]);
       for (const [position, argument] of step.arguments.entries()) {
         const where = [...at, "arguments", position];
@@ -285,7 +287,7 @@ function checkWasm(manifest: Manifest): void {
   }
   const places = (
     [
-      ["symbols", 4 * symbolOrder.length],
+      ["symbols", 4 * (symbolOrder.length + 1)],
       ["control", WASM_CONTROL_BYTES],
       ["scratch", memory.scratchBytes * memory.maxThreads],
       ["io", regions.io],

@@ -120,7 +120,7 @@ describe("threads", () => {
     const single = await device({ threads: false }, warn);
     expect(single.threads).toBe(1);
     expect(warn).toHaveBeenCalledWith(expect.objectContaining({ code: "NO_THREADS" }));
-    await single.run("run", new Map([["batch", 1]]), []);
+    await single.run("run", new Map([["batch", 1]]), [], []);
     await single.dispose();
   });
 
@@ -146,7 +146,7 @@ describe("threads", () => {
           message: expect.stringContaining("refused by policy"),
         }),
       );
-      await single.run("run", new Map([["batch", 1]]), []);
+      await single.run("run", new Map([["batch", 1]]), [], []);
       await single.dispose();
     } finally {
       refuse.mockRestore();

@@ -1,5 +1,5 @@
 import { BitloomError } from "../errors/index.ts";
-import type { Device } from "./devices/device.ts";
+import type { ByteRange, Device } from "./devices/device.ts";
 import { arrays } from "./dtypes.ts";
 import type { Manifest } from "./manifest.ts";
 import { bindInputs, boundDims, type Tensor, type TensorInput } from "./tensors.ts";
@@ -19,6 +19,13 @@ const call: Work = {
   hint: "Await the running call first, or load the artifact a second time.",
 };
 
+/** Where an output of a run lies, and what it is. */
+interface OutputPlace extends ByteRange {
+  readonly name: string;
+  readonly array: (typeof arrays)[keyof typeof arrays];
+  readonly dims: readonly number[];
+}
+
 /** The bare execution of an artifact's entries: one device, one call at a time. */
 export class Session {
   readonly manifest: Manifest;
@@ -26,6 +33,8 @@ export class Session {
   #work: Work | undefined;
   #disposed: Promise<void> | undefined;
   #failed: BitloomError | undefined;
+  /** Where the outputs of the last run lie. */
+  #places: readonly OutputPlace[] = [];
 
   constructor(manifest: Manifest, device: Device) {
     this.manifest = manifest;
@@ -56,9 +65,16 @@ export class Session {
 
   /**
    * Runs an entry; the caller holds the session.
+   * @param wanted the outputs to read, by name; all if absent
+   * @param computed further outputs to compute, for `read`
    * @throws BitloomError INVALID_INPUT, DEVICE_FAILED
    */
-  async execute(name: string, inputs: TensorInputs): Promise<Record<string, Tensor>> {
+  async execute(
+    name: string,
+    inputs: TensorInputs,
+    wanted?: readonly string[],
+    computed: readonly string[] = [],
+  ): Promise<Record<string, Tensor>> {
     this.assertAlive();
     const entry = Object.hasOwn(this.manifest.entries, name) ? this.manifest.entries[name]! : undefined;
     if (entry === undefined) {
@@ -67,22 +83,35 @@ export class Session {
       });
     }
     const { tensors, symbols } = bindInputs(entry, inputs);
-    const outputs = entry.outputs.map((slot) => {
+    this.#places = entry.outputs.map((slot) => {
       const dims = boundDims(slot, symbols);
       const array = arrays[slot.dtype];
       const bytes = dims.reduce((product, dim) => product * dim, array.BYTES_PER_ELEMENT);
       return { name: slot.name, array, dims, offset: slot.offset, bytes };
     });
+    const places = this.#placesOf(wanted ?? entry.outputs.map((slot) => slot.name));
     const results = await this.#attempt(async () => {
       for (const { slot, data } of tensors) {
         const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
         await this.device.write("io", slot.offset, bytes);
       }
-      return this.device.run(name, symbols, outputs);
+      return this.device.run(name, symbols, [...places.map((place) => place.name), ...computed], places);
     });
-    return Object.fromEntries(
-      outputs.map(({ name, array, dims }, i) => [name, { data: new array(results[i]!.buffer), dims }]),
-    );
+    return tensorsOf(places, results);
+  }
+
+  /**
+   * Outputs that the last run computed.
+   * @throws BitloomError DEVICE_FAILED
+   */
+  async read(wanted: readonly string[]): Promise<Record<string, Tensor>> {
+    this.assertAlive();
+    const places = this.#placesOf(wanted);
+    return tensorsOf(places, await this.#attempt(() => this.device.read(places)));
+  }
+
+  #placesOf(names: readonly string[]): readonly OutputPlace[] {
+    return this.#places.filter(({ name }) => names.includes(name));
   }
 
   /** That the session has ended meanwhile, or that its device has, comes before what `work` says. */
@@ -102,4 +131,13 @@ export class Session {
     this.#disposed ??= this.device.dispose();
     return this.#disposed;
   }
+}
+
+function tensorsOf(
+  places: readonly OutputPlace[],
+  results: readonly Uint8Array<ArrayBuffer>[],
+): Record<string, Tensor> {
+  return Object.fromEntries(
+    places.map(({ name, array, dims }, i) => [name, { data: new array(results[i]!.buffer), dims }]),
+  );
 }

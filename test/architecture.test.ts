@@ -10,7 +10,7 @@ const arrows: Readonly<Record<string, readonly string[]>> = {
   errors: [],
   ir: ["errors"],
   templates: ["codegen/kernel/intrinsics.ts"],
-  codegen: ["ir", "errors", "runtime/manifest.ts", "runtime/symbols.ts"],
+  codegen: ["ir", "errors", "runtime/manifest.ts", "runtime/output-bits.ts", "runtime/symbols.ts"],
   runtime: ["errors"],
   src: ["ir", "codegen", "runtime", "errors"],
 };

@@ -1,6 +1,6 @@
 import { BitloomError } from "../../errors/index.ts";
 import { specialize } from "../kernel/frontend.ts";
-import type { InlineFunction, KernelFunction } from "../kernel/ir.ts";
+import type { Access, InlineFunction, KernelFunction } from "../kernel/ir.ts";
 import type { Template } from "../kernel/load.ts";
 import type { DraftArgument, GeneratedCall } from "./draft.ts";
 import type { KernelVariants, PlannedKernel } from "./plan.ts";
@@ -48,6 +48,12 @@ export class KernelLibrary {
 
   get kernels(): readonly PlannedKernel[] {
     return [...this.#kernels.values()];
+  }
+
+  /** How a kernel uses each of its arguments; undefined for one that is no buffer. */
+  accesses(name: string): readonly (Access | undefined)[] {
+    const { parameters } = this.kernels.find((kernel) => kernel.name === name)!;
+    return parameters.map((parameter) => (parameter.kind === "buffer" ? parameter.access : undefined));
   }
 
   generated(call: GeneratedCall): PlannedKernel {

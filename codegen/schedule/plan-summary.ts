@@ -47,8 +47,7 @@ function formatEntry(name: string, entry: Entry, { plans, summaries, kernels }: 
   });
   const rows = steps.map((step, i) => {
     const work = formatWork(step, overRange.has(step.kernel) ? "items" : "workgroups");
-    const guard = step.guard === undefined ? "" : formatGuard(step.guard);
-    return [step.label, step.kernel, work, ...bytesMoved(traffic[i]!), guard];
+    return [step.label, step.kernel, work, ...bytesMoved(traffic[i]!), formatConditions(step, entry)];
   });
   const alike = rows.map(([, ...rest]) => JSON.stringify(rest));
   const widths = columnWidths(rows);
@@ -98,6 +97,13 @@ function formatWork({ range, rangeY }: Step, unit: "items" | "workgroups"): stri
 function bytesMoved({ weights, read, written }: StepTraffic): string[] {
   const moved = (what: string, bytes: number) => (bytes === 0 ? "" : `${what} ${formatBytes(bytes)}`);
   return [moved("weights", weights), moved("read", read), moved("written", written)];
+}
+
+/** What a step is run for, where that is not every call. */
+function formatConditions({ guard, serves }: Step, { outputs }: Entry): string {
+  const isForSome = serves !== undefined && serves.length < outputs.length;
+  const conditions = [guard && formatGuard(guard), isForSome && `for ${serves.join(", ")}`];
+  return conditions.filter((condition) => typeof condition === "string").join(" ");
 }
 
 function formatGuard({ value, lower, upper }: NonNullable<Step["guard"]>): string {

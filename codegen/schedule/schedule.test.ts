@@ -69,7 +69,7 @@ test("a plan reads as steps, buffers and kernels", async () => {
       quantize %q        quantize_rms_norm                   seq items  weights 384 B    read 3.07 kB  written 832 B
       ternary_matmul %y  ternary_matmul_gemv_scale_residual  24 items                                                   if seq = 1
       ternary_matmul %y  ternary_matmul_gemm_scale_residual  24 items   weights 3.46 kB  read 3.9 kB   written 3.07 kB  if 2 <= seq <= 8
-      relu %z            elementwise_relu                    seq items                   read 1.02 kB  written 1.02 kB
+      relu %z            elementwise_relu                    seq items                   read 1.02 kB  written 1.02 kB  for z
     "
   `);
   expect(plan.targets.wasm!.plans.run![1]!.arguments.map(formatArgument).join(", ")).toMatchInlineSnapshot(

@@ -17,6 +17,7 @@ import { KernelLibrary, type Templates } from "./library.ts";
 import type { TargetLimits } from "./limits.ts";
 import type { Plan, RegionSizes, TargetName, TargetPlan } from "./plan.ts";
 import type { RuleTable } from "./rules.ts";
+import { servedOutputs } from "./serves.ts";
 import { product, sum } from "./symbols.ts";
 import { summarize } from "./traffic.ts";
 import { WeightRegion } from "./weights.ts";
@@ -125,7 +126,10 @@ function scheduleTarget(
     largestTemporary: largestOf(arenas.entries.flatMap(({ buffers }) => buffers)),
     plan: {
       kernels: library.kernels,
-      plans: each(({ steps }) => steps.map((step) => finishStep(step, isBound))),
+      plans: each((draft) => {
+        const served = servedOutputs(draft, library);
+        return draft.steps.map((step, index) => finishStep(step, isBound, served[index]));
+      }),
       summaries: each((draft, index) => summarize(draft, arenas.entries[index]!, library)),
       arena: { bytes: arenas.bytes, buffers: arenas.starts },
       scratch: Math.max(0, ...[...drafts.values()].map(({ scratchBytes }) => scratchBytes)),
@@ -156,8 +160,12 @@ function signature(draft: DraftEntry): Entry {
   };
 }
 
-function finishStep(step: DraftStep, isBound: boolean): Step {
-  return { ...step, arguments: step.arguments.map((argument) => finishArgument(argument, isBound)) };
+function finishStep(step: DraftStep, isBound: boolean, serves: readonly string[] | undefined): Step {
+  return {
+    ...step,
+    arguments: step.arguments.map((argument) => finishArgument(argument, isBound)),
+    ...(serves && { serves: [...serves] }),
+  };
 }
 
 function finishArgument(argument: DraftArgument, isBound: boolean): Step["arguments"][number] {

@@ -9,14 +9,8 @@ import { upperBound } from "./symbols.ts";
 
 /** What an entry moves through memory and how its temporaries share it. */
 export function summarize(draft: DraftEntry, arena: PlacedArena, library: KernelLibrary): EntrySummary {
-  const accesses = new Map(
-    library.kernels.map(({ name, parameters }) => [
-      name,
-      parameters.map((parameter) => (parameter.kind === "buffer" ? parameter.access : undefined)),
-    ]),
-  );
   return {
-    traffic: draft.steps.map((step) => traffic(step, accesses.get(step.kernel)!, draft)),
+    traffic: draft.steps.map((step) => traffic(step, library.accesses(step.kernel), draft)),
     arena: {
       buffers: arena.buffers.length,
       unsharedBytes: arena.buffers.reduce((sum, { bytes }) => sum + align(bytes), 0),

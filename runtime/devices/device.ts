@@ -32,14 +32,19 @@ export interface Device {
   /**
    * Runs an entry whose inputs lie in `io`; one at a time.
    * @param symbols a value for each of the entry's symbols
-   * @returns copies of the parts of `io` asked for
+   * @param outputs the outputs to compute, by name; states are kept up whatever they are
+   * @param ranges the parts of `io` to read
+   * @returns copies of them
    * @throws BitloomError DEVICE_FAILED, after which the device is of no more use
    */
   run(
     entry: string,
     symbols: ReadonlyMap<string, number>,
-    outputs: readonly ByteRange[],
+    outputs: readonly string[],
+    ranges: readonly ByteRange[],
   ): Promise<Uint8Array<ArrayBuffer>[]>;
+  /** Copies of parts of `io` as the last run left them. @throws BitloomError DEVICE_FAILED */
+  read(ranges: readonly ByteRange[]): Promise<Uint8Array<ArrayBuffer>[]>;
   /** Releases memory and threads; safe to call twice. */
   dispose(): Promise<void>;
 }

@@ -35,6 +35,9 @@ export async function writeWasmTarget(
   const symbolOrder = [
     ...new Set(Object.values(plan.entries).flatMap(({ symbols }) => Object.keys(symbols))),
   ];
+  const outputs = Object.fromEntries(
+    Object.entries(plan.entries).map(([name, entry]) => [name, entry.outputs.map((output) => output.name)]),
+  );
   const memory = mapMemory(plan, symbolOrder);
   const { kernels: planned, plans, arena } = plan.targets.wasm!;
   let kernelBytes = 0;
@@ -42,6 +45,7 @@ export async function writeWasmTarget(
     const wat = renderModule({
       kernels: planned.map((kernel) => bodyFor(kernel, variant.startsWith("relaxed"))),
       plans,
+      outputs,
       memory,
       symbolOrder,
       shared: variant.endsWith("Shared"),

@@ -30,6 +30,8 @@ export interface WasmTensors {
 export interface WasmOptions extends Partial<Shares> {
   /** Kernels for relaxed SIMD instead of baseline, where this engine has it. */
   readonly relaxed?: boolean;
+  /** The outputs asked for; the others are left as they are. All if absent. */
+  readonly outputs?: readonly string[];
 }
 
 export type Variant = "baseline" | "relaxed";
@@ -93,14 +95,14 @@ export class WasmProgram {
 
   /** Computes what `interpret` computes, from the same tensors. */
   run(entryName: string, tensors: WasmTensors, options: WasmOptions = {}): InterpretResult {
-    const { relaxed = false, threads = 1, ...order } = options;
-    const recording = this.record(entryName, tensors);
+    const { relaxed = false, threads = 1, outputs, ...order } = options;
+    const recording = this.record(entryName, tensors, outputs);
     const module = this.#module(relaxed && hasRelaxedSimd() ? "relaxed" : "baseline");
     return replayed(recording, replay(module, recording, { threads, ...order }));
   }
 
-  /** What a run of an entry puts into memory, calls and reads. */
-  record(entryName: string, tensors: WasmTensors): WasmRecording {
+  /** What a run of an entry puts into memory, calls and reads; `outputs` are those asked for. */
+  record(entryName: string, tensors: WasmTensors, outputs?: readonly string[]): WasmRecording {
     const { plan } = this;
     const entry = plan.entries[entryName]!;
     const symbols = bindSymbols(this.#graphs[entryName]!, tensors);
@@ -121,6 +123,7 @@ export class WasmProgram {
     for (const step of this.steps(entryName)) {
       const guarded = step.guard && evaluate(step.guard.value, symbols);
       if (guarded !== undefined && (guarded < step.guard!.lower || guarded > step.guard!.upper)) continue;
+      if (outputs && step.serves && !step.serves.some((name) => outputs.includes(name))) continue;
       const values = step.arguments.map((argument) => argumentValue(argument, at, symbols));
       requireArity(kernels.get(step.kernel)!, values.length);
       calls.push({ kernel: step.kernel, values, items: evaluate(step.range, symbols) });

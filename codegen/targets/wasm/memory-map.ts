@@ -8,7 +8,7 @@ import { MAX_OFFSET } from "./render.ts";
 const SLACK = 64;
 
 /**
- * Where everything lies in linear memory: the control block and the symbols' values first, then scratch of
+ * Where everything lies in linear memory: the control block, the symbols' values and the outputs asked for first, then scratch of
  * each thread, and the regions, weights last. Nothing else is below `MAX_OFFSET`.
  */
 export function mapMemory(
@@ -17,7 +17,7 @@ export function mapMemory(
 ): WasmTarget["memory"] {
   const { arena: temporaries, scratch: perThread } = targets.wasm!;
   const symbols = CONTROL_BYTES;
-  const scratch = align(Math.max(MAX_OFFSET, symbols + 4 * symbolOrder.length));
+  const scratch = align(Math.max(MAX_OFFSET, symbols + 4 * (symbolOrder.length + 1)));
   const scratchBytes = align(perThread);
   const io = scratch + scratchBytes * maxThreads;
   const arena = io + align(regions.io);

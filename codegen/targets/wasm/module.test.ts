@@ -95,7 +95,15 @@ const plans: Plans = {
   ],
   scratch: [{ kernel: "double", arguments: [io(0), { kind: "scratch" }], range: "n", label: "to scratch" }],
   failing: [{ kernel: "trap", arguments: [io(0)], range: "n", label: "trap" }],
+  // Two outputs, and a step that both need.
+  outputs: [
+    { kernel: "double", arguments: [io(0), arena(0)], range: "n", serves: ["a", "b"], label: "both" },
+    { kernel: "double", arguments: [arena(0), io(4096)], range: "n", serves: ["a"], label: "a" },
+    { kernel: "double", arguments: [arena(0), io(8192)], range: "n", serves: ["b"], label: "b" },
+  ],
 };
+const outputs = { run: [], guarded: [], scratch: [], failing: [], outputs: ["a", "b"] };
+const rest = { kernels, plans, outputs, memory, symbolOrder: ["n"] };
 
 interface Driver {
   run(entry: number): void;
@@ -108,7 +116,7 @@ interface Driver {
 async function instantiate(
   shared: boolean,
 ): Promise<{ driver: Driver; module: WebAssembly.Module; memory: WebAssembly.Memory }> {
-  const wat = renderModule({ kernels, plans, memory, symbolOrder: ["n"], shared });
+  const wat = renderModule({ ...rest, shared });
   const module = await WebAssembly.compile(await assemble("test", wat));
   const linear = new WebAssembly.Memory({ initial: 1, maximum: 1, shared });
   const { exports } = await WebAssembly.instantiate(module, { env: { memory: linear } });
@@ -174,6 +182,25 @@ describe("one thread", () => {
       fill(linear, n);
       driver.run(1);
       expect(output(linear, n).every((value) => value === 0)).toBe(true);
+    }
+  });
+
+  test("steps run for the outputs asked for", async () => {
+    const { driver, memory: linear } = await instantiate(false);
+    fill(linear, 2);
+    const region = (offset: number) => new Float32Array(linear.buffer, memory.io + offset, 2);
+    const [a, b] = [region(4096), region(8192)];
+    const between = new Float32Array(linear.buffer, memory.arena, 2);
+    for (const [bits, wanted] of [
+      [0b00, { between: [0, 0], a: [0, 0], b: [0, 0] }],
+      [0b01, { between: [2, 4], a: [4, 8], b: [0, 0] }],
+      [0b10, { between: [2, 4], a: [0, 0], b: [4, 8] }],
+      [0b11, { between: [2, 4], a: [4, 8], b: [4, 8] }],
+    ] as const) {
+      for (const memory of [a, b, between]) memory.fill(0);
+      new Int32Array(linear.buffer, memory.symbols, 2)[1] = bits;
+      driver.run(4);
+      expect({ between: [...between], a: [...a], b: [...b] }).toEqual(wanted);
     }
   });
 
@@ -261,8 +288,7 @@ describe("many threads", () => {
 });
 
 describe("what a plan may get wrong", () => {
-  const render = (steps: Step[]) =>
-    renderModule({ kernels, plans: { run: steps }, memory, symbolOrder: ["n"], shared: false });
+  const render = (steps: Step[]) => renderModule({ ...rest, plans: { run: steps }, shared: false });
 
   test("a step and its kernel must agree on the parameters", () => {
     const step = { kernel: "double", arguments: [io(0)], range: "n", label: "mlp.up" };
@@ -273,12 +299,10 @@ describe("what a plan may get wrong", () => {
 
   test("memory beyond 4 GiB and more than 255 threads are refused by name", () => {
     const crowded = { ...memory, maxThreads: 256 };
-    expect(() => renderModule({ kernels, plans, memory: crowded, symbolOrder: ["n"], shared: true })).toThrow(
+    expect(() => renderModule({ ...rest, memory: crowded, shared: true })).toThrow(
       /LIMIT_EXCEEDED[\s\S]*256/,
     );
     const large = { ...memory, totalBytes: 2 ** 32 + 1 };
-    expect(() => renderModule({ kernels, plans, memory: large, symbolOrder: ["n"], shared: false })).toThrow(
-      /LIMIT_EXCEEDED/,
-    );
+    expect(() => renderModule({ ...rest, memory: large, shared: false })).toThrow(/LIMIT_EXCEEDED/);
   });
 });

@@ -7,6 +7,7 @@
  */
 import { BitloomError } from "../../../errors/index.ts";
 import type { Argument, Plans, Step, WasmTarget } from "../../../runtime/manifest.ts";
+import { outputBits } from "../../../runtime/output-bits.ts";
 import type { KernelFunction, Parameter } from "../../kernel/ir.ts";
 import { MAX_THREADS, renderSingleThreadControl, renderThreadControl } from "./control.ts";
 import { renderFunctions } from "./functions.ts";
@@ -22,8 +23,10 @@ export interface WasmModuleSource {
   readonly kernels: readonly KernelFunction[];
   /** In the order in which `run` numbers the entries. */
   readonly plans: Readonly<Plans>;
+  /** The names of each entry's outputs, in order. */
+  readonly outputs: Readonly<Record<string, readonly string[]>>;
   readonly memory: WasmTarget["memory"];
-  /** Order of the i32 values at `memory.symbols`. */
+  /** Order of the i32 values at `memory.symbols`, which the bits of the outputs asked for follow. */
   readonly symbolOrder: readonly string[];
   /** For shared memory and many threads, or for one thread. */
   readonly shared: boolean;
@@ -100,12 +103,13 @@ const constant = (value: number): SExpression => ["i32.const", String(value | 0)
 const entryName = (name: string): string => `$entry_${name}`;
 
 function renderEntry(name: string, steps: readonly Step[], source: WasmModuleSource): string {
-  const { memory, symbolOrder, shared } = source;
+  const { memory, symbolOrder, outputs, shared } = source;
   const lines: SExpression[] = symbolOrder.map((symbol, i) => [
     "local.set",
     symbolLocal(symbol),
     ["i32.load", constant(memory.symbols + 4 * i)],
   ]);
+  lines.push(["local.set", "$asked", ["i32.load", constant(memory.symbols + 4 * symbolOrder.length)]]);
   lines.push([
     "local.set",
     "$scratch",
@@ -115,20 +119,25 @@ function renderEntry(name: string, steps: readonly Step[], source: WasmModuleSou
   steps.forEach((step, i) => {
     // The last barrier stands outside its step: workers must be done with the job on every path.
     const isLast = i === steps.length - 1;
-    lines.push(...renderStep(step, source, shared && !isLast ? [barrier] : []));
+    lines.push(...renderStep(step, outputs[name]!, source, shared && !isLast ? [barrier] : []));
   });
   if (shared) lines.push(barrier);
   return [
     "",
     `  (func ${entryName(name)} (param $thread i32) (param $threads i32)`,
-    "    (local $items i32) (local $begin i32) (local $end i32) (local $scratch i32)",
+    "    (local $items i32) (local $begin i32) (local $end i32) (local $scratch i32) (local $asked i32)",
     ...symbolOrder.map((symbol) => `    (local ${symbolLocal(symbol)} i32)`),
     ...lines.map((line) => layOut(line, "    ")),
     "  )",
   ].join("\n");
 }
 
-function renderStep(step: Step, source: WasmModuleSource, barrier: readonly SExpression[]): SExpression[] {
+function renderStep(
+  step: Step,
+  outputs: readonly string[],
+  source: WasmModuleSource,
+  barrier: readonly SExpression[],
+): SExpression[] {
   const { symbolOrder } = source;
   const kernel = source.kernels.find(({ name }) => name === step.kernel);
   if (kernel === undefined) {
@@ -154,14 +163,20 @@ function renderStep(step: Step, source: WasmModuleSource, barrier: readonly SExp
     ...barrier,
   ];
   const label = `;; ${step.label.replaceAll(/\s+/g, " ")}`;
-  if (step.guard === undefined) return [label, ...body];
-  const value = symbolCode(step.guard.value, symbolOrder);
-  const test: SExpression = [
-    "i32.and",
-    ["i32.ge_s", value, constant(step.guard.lower)],
-    ["i32.le_s", value, constant(Math.min(step.guard.upper, 0x7fffffff))],
-  ];
-  return [label, ["if", test, ["then", ...body]]];
+  const conditions: SExpression[] = [];
+  if (step.guard !== undefined) {
+    const value = symbolCode(step.guard.value, symbolOrder);
+    conditions.push(
+      ["i32.ge_s", value, constant(step.guard.lower)],
+      ["i32.le_s", value, constant(Math.min(step.guard.upper, 0x7fffffff))],
+    );
+  }
+  if (step.serves !== undefined) {
+    const asked: SExpression = ["i32.and", get("$asked"), constant(outputBits(outputs, step.serves))];
+    conditions.push(["i32.ne", asked, constant(0)]);
+  }
+  if (conditions.length === 0) return [label, ...body];
+  return [label, ["if", conditions.reduce((a, b) => ["i32.and", a, b]), ["then", ...body]]];
 }
 
 function argumentCode(argument: Argument, { memory, symbolOrder }: WasmModuleSource): SExpression {

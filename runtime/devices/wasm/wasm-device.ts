@@ -3,6 +3,7 @@ import { abortable } from "../../abort.ts";
 import type { Warning } from "../../events.ts";
 import type { Manifest, Region, WasmTarget } from "../../manifest.ts";
 import { isNode, nodeModule } from "../../node.ts";
+import { outputBits } from "../../output-bits.ts";
 import type { ByteRange, Device } from "../device.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
 import { startWorkers, type Thread } from "./worker.ts";
@@ -73,7 +74,7 @@ export async function createWasmDevice(manifest: Manifest, options: WasmDeviceOp
       options.warn({ code: "NO_THREADS", message: `Running on one thread: ${error.message}` });
     }
   }
-  return new WasmDevice(target, driver, memory, workers, features.relaxedSimd, () => death);
+  return new WasmDevice(manifest, target, driver, memory, workers, features.relaxedSimd, () => death);
 }
 
 /**
@@ -180,6 +181,8 @@ class WasmDevice implements Device {
   readonly description: string;
   readonly #target: WasmTarget;
   readonly #entries: readonly string[];
+  /** The names of each entry's outputs. */
+  readonly #outputs: ReadonlyMap<string, readonly string[]>;
   /** Why a worker thread ended, if one has. */
   readonly #workerDeath: () => string | undefined;
   #driver: DriverExports | undefined;
@@ -188,6 +191,7 @@ class WasmDevice implements Device {
   #workers: readonly Thread[];
 
   constructor(
+    { entries }: Manifest,
     target: WasmTarget,
     driver: DriverExports,
     memory: WebAssembly.Memory,
@@ -198,13 +202,16 @@ class WasmDevice implements Device {
     this.#workerDeath = workerDeath;
     this.#target = target;
     this.#entries = Object.keys(target.plans);
+    this.#outputs = new Map(
+      Object.entries(entries).map(([name, { outputs }]) => [name, outputs.map((output) => output.name)]),
+    );
     this.#driver = driver;
     this.#workers = workers;
     this.threads = workers.length + 1;
     this.description = `WebAssembly, ${relaxed ? "relaxed" : "baseline"} SIMD, ${this.threads} thread${this.threads > 1 ? "s" : ""}`;
     // The memory never grows, so that one view of each kind lasts.
     this.#bytes = new Uint8Array(memory.buffer);
-    this.#symbols = new Int32Array(memory.buffer, target.memory.symbols, target.symbolOrder.length);
+    this.#symbols = new Int32Array(memory.buffer, target.memory.symbols, target.symbolOrder.length + 1);
     driver.setThreads(this.threads);
     driver.setMayWait(mayWait() ? 1 : 0);
   }
@@ -216,11 +223,12 @@ class WasmDevice implements Device {
   async run(
     entry: string,
     symbols: ReadonlyMap<string, number>,
-    outputs: readonly ByteRange[],
+    outputs: readonly string[],
+    ranges: readonly ByteRange[],
   ): Promise<Uint8Array<ArrayBuffer>[]> {
-    for (const [index, name] of this.#target.symbolOrder.entries()) {
-      this.#symbols[index] = symbols.get(name) ?? 1;
-    }
+    const { symbolOrder } = this.#target;
+    for (const [index, name] of symbolOrder.entries()) this.#symbols[index] = symbols.get(name) ?? 1;
+    this.#symbols[symbolOrder.length] = outputBits(this.#outputs.get(entry)!, outputs);
     try {
       this.#driver!.run(this.#entries.indexOf(entry));
     } catch (cause) {
@@ -229,7 +237,11 @@ class WasmDevice implements Device {
         cause,
       });
     }
-    return outputs.map(({ offset, bytes }) => {
+    return this.read(ranges);
+  }
+
+  async read(ranges: readonly ByteRange[]): Promise<Uint8Array<ArrayBuffer>[]> {
+    return ranges.map(({ offset, bytes }) => {
       const start = this.#target.memory.io + offset;
       return new Uint8Array(this.#bytes.subarray(start, start + bytes));
     });

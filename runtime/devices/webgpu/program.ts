@@ -15,6 +15,8 @@ interface Binding {
 }
 
 interface Dispatch {
+  /** The outputs it is for; undefined if every call needs it. */
+  readonly serves: readonly string[] | undefined;
   readonly pipeline: GPUComputePipeline;
   readonly bindings: GPUBindGroup;
   readonly x: number;
@@ -76,7 +78,7 @@ export class EntryProgram {
     if (last !== undefined && [...symbols].every(([name, value]) => last.get(name) === value)) return false;
     this.#symbols = new Map(symbols);
     this.#dispatches = this.#steps.flatMap((planned) => {
-      const { guard, range, rangeY = 1 } = planned.step;
+      const { guard, range, rangeY = 1, serves } = planned.step;
       const guarded = guard && evaluate(guard.value, symbols);
       if (guarded !== undefined && (guarded < guard!.lower || guarded > guard!.upper)) return [];
       const items = evaluate(range, symbols);
@@ -86,7 +88,7 @@ export class EntryProgram {
       const y = kind === "workgroup" ? evaluate(rangeY, symbols) : Math.ceil(groups / MAX_WORKGROUPS);
       if (groups === 0 || y === 0) return [];
       const bindings = this.#bind(planned, symbols, items);
-      return [{ pipeline, bindings, x: kind === "workgroup" ? groups : Math.ceil(groups / y), y }];
+      return [{ serves, pipeline, bindings, x: kind === "workgroup" ? groups : Math.ceil(groups / y), y }];
     });
     if (this.#uniforms !== undefined) this.#device.queue.writeBuffer(this.#uniforms, 0, this.#scalars.buffer);
     return true;
@@ -97,16 +99,19 @@ export class EntryProgram {
     return this.#scalars.byteLength;
   }
 
-  /** Adds every dispatch to a pass; how many they are. */
-  encode(pass: GPUComputePassEncoder): number {
+  /** Adds to a pass what these outputs and the states need; how many dispatches that is. */
+  encode(pass: GPUComputePassEncoder, outputs: readonly string[]): number {
     let current: GPUComputePipeline | undefined;
-    for (const { pipeline, bindings, x, y } of this.#dispatches) {
+    let count = 0;
+    for (const { serves, pipeline, bindings, x, y } of this.#dispatches) {
+      if (serves !== undefined && !outputs.some((name) => serves.includes(name))) continue;
+      count++;
       if (pipeline !== current) pass.setPipeline(pipeline);
       current = pipeline;
       pass.setBindGroup(0, bindings);
       pass.dispatchWorkgroups(x, y);
     }
-    return this.#dispatches.length;
+    return count;
   }
 
   /** Writes a step's scalars and binds its buffers. */

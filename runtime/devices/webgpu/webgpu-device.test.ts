@@ -157,7 +157,7 @@ describe("WebGPU", () => {
     const waiting = write().catch((error: BitloomError) => expect(error.code).toBe("DEVICE_FAILED"));
     devices[0]!.destroy();
     await waiting;
-    const running = device.run("run", new Map([["batch", 1]]), []);
+    const running = device.run("run", new Map([["batch", 1]]), [], []);
     expect((await failure(running)).code).toBe("DEVICE_FAILED");
     await device.dispose();
     await device.dispose();

@@ -274,10 +274,12 @@ class WebgpuDevice implements Device {
     const { entries } = this.#manifest;
     const name = Object.hasOwn(entries, "decode") ? "decode" : Object.keys(entries)[0];
     if (name === undefined) return;
-    const { symbols, minimums } = entries[name]!;
+    const { symbols, minimums, outputs } = entries[name]!;
+    const smallest = new Map(Object.keys(symbols).map((symbol) => [symbol, minimums?.[symbol] ?? 1]));
     await this.run(
       name,
-      new Map(Object.keys(symbols).map((symbol) => [symbol, minimums?.[symbol] ?? 1])),
+      smallest,
+      outputs.map((output) => output.name),
       [],
     );
     const encoder = this.#gpu.createCommandEncoder();
@@ -288,19 +290,35 @@ class WebgpuDevice implements Device {
   async run(
     entry: string,
     symbols: ReadonlyMap<string, number>,
-    outputs: readonly ByteRange[],
+    outputs: readonly string[],
+    ranges: readonly ByteRange[],
+  ): Promise<Uint8Array<ArrayBuffer>[]> {
+    return this.#submit(`The entry "${entry}"`, ranges, (encoder) => {
+      const program = this.#programs.get(entry)!;
+      if (program.prepare(symbols)) this.counters.bytesWritten += program.uniformBytes;
+      const pass = encoder.beginComputePass();
+      this.counters.dispatches += program.encode(pass, outputs);
+      pass.end();
+    });
+  }
+
+  async read(ranges: readonly ByteRange[]): Promise<Uint8Array<ArrayBuffer>[]> {
+    return this.#submit("Reading outputs", ranges, () => undefined);
+  }
+
+  /** Submits what `encode` records and waits until it is done; copies of parts of `io` as they are then. */
+  async #submit(
+    what: string,
+    ranges: readonly ByteRange[],
+    encode: (encoder: GPUCommandEncoder) => void,
   ): Promise<Uint8Array<ArrayBuffer>[]> {
     if (this.#failure !== undefined) throw this.#failure;
     const gpu = this.#gpu;
-    const program = this.#programs.get(entry)!;
     gpu.pushErrorScope("validation");
-    const isNew = program.prepare(symbols);
     const encoder = gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    const dispatches = program.encode(pass);
-    pass.end();
+    encode(encoder);
     let end = 0;
-    const places = outputs.map(({ offset, bytes }) => {
+    const places = ranges.map(({ offset, bytes }) => {
       const source = this.#regions.io.locate(offset);
       const start = end;
       end += wholeWords(bytes);
@@ -309,8 +327,6 @@ class WebgpuDevice implements Device {
     });
     gpu.queue.submit([encoder.finish()]);
     const invalid = gpu.popErrorScope();
-    this.counters.dispatches += dispatches;
-    if (isNew) this.counters.bytesWritten += program.uniformBytes;
     this.counters.bytesRead += end;
     this.#inFlight = 0;
 
@@ -321,7 +337,7 @@ class WebgpuDevice implements Device {
     } catch (cause) {
       // What waits fails before the loss itself is told.
       await Promise.race([gpu.lost, yieldToEvents()]);
-      this.#failure ??= new BitloomError("DEVICE_FAILED", `The entry "${entry}" stopped`, {
+      this.#failure ??= new BitloomError("DEVICE_FAILED", `${what} stopped`, {
         received: (cause as Error).message,
         cause,
       });
