@@ -39,10 +39,13 @@ export { type InterpretOptions, type InterpretResult, interpret, type Tensors } 
 export { MAX_ACCUMULATION, SCALE_FLOOR } from "./numerics.ts";
 export {
   type Attributes,
+  type Differentiated,
+  type Emit,
   type Evaluation,
   type Gradient,
   type GradientRule,
   isOpName,
+  type NoGradient,
   type Op,
   type OpDefinition,
   type OpName,
@@ -55,6 +58,7 @@ export {
   bindParameters,
   type StoredParameter,
 } from "./passes/bind-parameters.ts";
+export { type GradientOptions, gradient, gradientName } from "./passes/gradient.ts";
 export { lastPosition } from "./passes/last-position.ts";
 export { isBuildTime, type Partition, partitionParameters } from "./passes/partition-parameters.ts";
 export {
@@ -67,6 +71,7 @@ export {
   type StageName,
 } from "./passes/pipelines.ts";
 export { specialize } from "./passes/specialize.ts";
+export { wholeSequences } from "./passes/whole-sequences.ts";
 export {
   definePass,
   derive,

@@ -13,6 +13,7 @@ export type ScalarExpr =
 export type UnaryFunction =
   | "neg"
   | "abs"
+  | "sign"
   | "exp"
   | "log"
   | "sqrt"
@@ -80,6 +81,7 @@ function cube(x: number): number {
 export const unaryFunctions: { readonly [F in UnaryFunction]: UnaryDefinition } = {
   neg: { formula: "-x", evaluate: (x) => -x },
   abs: { formula: "|x|", evaluate: (x) => Math.abs(x) },
+  sign: { formula: "-1, 0 or 1: whether x is below, at or above 0", evaluate: Math.sign },
   exp: { formula: "e^x", evaluate: exp },
   log: { formula: "ln x", evaluate: (x) => f(Math.log(x)) },
   sqrt: { formula: "sqrt(x)", evaluate: (x) => f(Math.sqrt(x)) },

@@ -51,7 +51,21 @@ describe("the WASM target op by op", () => {
 
   test("elementwise", () =>
     check(
-      ["neg", "abs", "sqrt", "rsqrt", "reciprocal", "relu", "relu2", "to_f32", "add", "sub", "mul", "div"],
+      [
+        "neg",
+        "abs",
+        "sign",
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "relu",
+        "relu2",
+        "to_f32",
+        "add",
+        "sub",
+        "mul",
+        "div",
+      ],
       30,
     ));
   test("fused elementwise, cast, maximum and minimum", () =>
@@ -59,7 +73,8 @@ describe("the WASM target op by op", () => {
   test("math functions", () =>
     check(["exp", "log", "tanh", "sigmoid", "erf", "silu", "gelu", "gelu_tanh"], 30));
   test("reductions", () => check(["sum", "mean", "max_reduce", "min_reduce", "transpose"], 40));
-  test("movement", () => check(["reshape", "transpose", "slice", "concat", "cast"], 30));
+  test("movement", () =>
+    check(["reshape", "transpose", "slice", "concat", "cast", "broadcast", "pad", "axis_length"], 30));
   test("rows", () => check(["rms_norm", "softmax", "transpose", "slice"], 40));
   test("top k", () => check(["top_k", "neg", "transpose", "slice"], 40));
   test("quantize", () => check(["quantize"], 40));

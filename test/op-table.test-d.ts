@@ -16,7 +16,7 @@ test("a table over ops with a missing rule does not compile", () => {
 
 test("an op without a gradient slot does not compile", () => {
   const { gradient: _, ...rest } = {} as OpDefinition<"linear">;
-  // @ts-expect-error a gap must be written down as "none yet"
+  // @ts-expect-error a gap must be written down with a hint
   const definition: OpDefinition<"linear"> = rest;
   return definition;
 });

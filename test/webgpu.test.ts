@@ -213,7 +213,21 @@ describe("the WebGPU target op by op", () => {
 
   test("elementwise", () =>
     check(
-      ["neg", "abs", "sqrt", "rsqrt", "reciprocal", "relu", "relu2", "to_f32", "add", "sub", "mul", "div"],
+      [
+        "neg",
+        "abs",
+        "sign",
+        "sqrt",
+        "rsqrt",
+        "reciprocal",
+        "relu",
+        "relu2",
+        "to_f32",
+        "add",
+        "sub",
+        "mul",
+        "div",
+      ],
       12,
     ));
   test("fused elementwise, cast, maximum and minimum", () =>
@@ -221,7 +235,8 @@ describe("the WebGPU target op by op", () => {
   test("math functions", () =>
     check(["exp", "log", "tanh", "sigmoid", "erf", "silu", "gelu", "gelu_tanh"], 12));
   test("reductions", () => check(["sum", "mean", "max_reduce", "min_reduce", "transpose"], 12));
-  test("movement", () => check(["reshape", "transpose", "slice", "concat", "cast"], 12));
+  test("movement", () =>
+    check(["reshape", "transpose", "slice", "concat", "cast", "broadcast", "pad", "axis_length"], 12));
   test("rows", () => check(["rms_norm", "softmax", "transpose", "slice"], 8));
   test("top k", () => check(["top_k", "neg", "transpose", "slice"], 8));
   test("quantize", () => check(["quantize"], 6));

@@ -1,3 +1,4 @@
+import type { SymbolExpr } from "../../runtime/manifest.ts";
 import * as b from "../kernel/build.ts";
 import type { KernelFunction } from "../kernel/ir.ts";
 import { bufferArgument, type GeneratedCall, i32Argument, type Place, storageType } from "./draft.ts";
@@ -16,6 +17,29 @@ export function copyCall(x: Place, out: Place, target: TargetCode): GeneratedCal
     target,
     body: ([value]) => ({ statements: [], result: value!, helpers: [] }),
   });
+}
+
+/** out = a length as f32, one element. */
+export function lengthCall(length: SymbolExpr, out: Place): GeneratedCall {
+  const build = (name: string): KernelFunction => {
+    const target = b.buffer("out", "f32", "write");
+    const value = b.scalar("length");
+    const item = b.local("item", "i32");
+    const body = [b.store(target, item, b.convert("f32", b.ref(value)))];
+    return b.kernel(
+      name,
+      [target, value, b.scalar("begin"), b.scalar("end")],
+      [b.forRange("item", b.local("begin", "i32"), b.local("end", "i32"), body)],
+    );
+  };
+  return {
+    key: "movement:length",
+    name: "axis_length",
+    template: "movement",
+    build,
+    arguments: [bufferArgument(out), i32Argument(length)],
+    range: 1,
+  };
 }
 
 /**

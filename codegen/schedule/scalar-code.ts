@@ -21,6 +21,12 @@ export interface ScalarCode {
 /** The functions that are a few instructions, in the order of `ir/scalar.ts`. */
 function formula(fn: ScalarFunction, x: ScalarExpr): ScalarExpr | undefined {
   switch (fn) {
+    case "sign": {
+      // Twice 2^127 takes even the least denormal beyond 1.
+      const large = constant(2 ** 127);
+      const magnified = apply("mul", apply("mul", x, large), large);
+      return apply("max", apply("min", magnified, constant(1)), constant(-1));
+    }
     case "rsqrt":
       return apply("div", constant(1), apply("sqrt", x));
     case "reciprocal":

@@ -6,16 +6,17 @@ import {
   type BinaryFunction,
   binaryFunctions,
   isUnary,
+  literal,
   type ScalarExpr,
   type UnaryFunction,
   unaryFunctions,
 } from "../../ir/scalar.ts";
 import { castCall } from "./cast.ts";
-import { computeElementwise, integerCall } from "./elementwise.ts";
-import { copyCall } from "./movement.ts";
+import { computeElementwise, elementwiseCall, integerCall } from "./elementwise.ts";
+import { copyCall, lengthCall } from "./movement.ts";
 import { type Reduction, reductionCall } from "./reduction.ts";
 import type { RuleContext, ScheduleRule } from "./rules.ts";
-import { reshapeView, sliceView, transposeView } from "./view.ts";
+import { broadcastView, reshapeView, sliceView, transposeView } from "./view.ts";
 
 function axisOf(axis: number, value: Value): number {
   return axis < 0 ? axis + value.type.dims.length : axis;
@@ -92,6 +93,26 @@ export const tensorRules = {
     const axis = axisOf(node.attributes.axis, x);
     context.requireLength(x.type.dims[axis]!, start < 0 ? -start : start + size);
     context.view(node.results[0]!, sliceView(context.place(x), axis, start, size));
+  },
+  broadcast(node: NodeOf<"broadcast">, context: RuleContext) {
+    const result = node.results[0]!;
+    context.view(result, broadcastView(context.place(node.operands[0]!), context.dims(result)));
+  },
+  pad(node: NodeOf<"pad">, context: RuleContext) {
+    const [x] = node.operands as [Value];
+    const result = node.results[0]!;
+    const { start, length } = node.attributes;
+    const axis = axisOf(node.attributes.axis, x);
+    const size = x.type.dims[axis] as number;
+    context.requireLength(length, start < 0 ? -start : start + size);
+    const out = context.allocate(result);
+    context.generate(elementwiseCall(literal(0), [], out, context.code));
+    context.generate(copyCall(context.place(x), sliceView(out, axis, start, size), context.code));
+  },
+  axis_length(node: NodeOf<"axis_length">, context: RuleContext) {
+    const [x] = node.operands as [Value];
+    const length = context.dims(x).at(node.attributes.axis)!;
+    context.generate(lengthCall(length, context.allocate(node.results[0]!)));
   },
   concat(node: NodeOf<"concat">, context: RuleContext) {
     const result = node.results[0]!;

@@ -1,5 +1,9 @@
 import type { Uncovered } from "./rules.ts";
 
+const training: Uncovered = {
+  uncovered: "No kernel computes this gradient yet; the reference interpreter does.",
+};
+
 const buildTime = (what: string): Uncovered => ({
   uncovered: `${what} is computed once while a model is built; make its operands depend on parameters alone.`,
 });
@@ -12,4 +16,11 @@ export const uncoveredRules = {
   weight_scale: buildTime("The scale of a ternary weight"),
   rope_table: buildTime("A table of rotary angles"),
   constant: buildTime("A constant"),
+  cross_entropy: training,
+  cross_entropy_gradient: training,
+  linear_input_gradient: training,
+  linear_weight_gradient: training,
+  embedding_gradient: training,
+  rms_norm_gradient: training,
+  attention_gradient: training,
 } as const;

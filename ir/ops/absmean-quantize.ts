@@ -22,5 +22,6 @@ export const absmeanQuantize: Op<typeof attributes> = {
     const [n = 0, k = 0] = w!.type.dims;
     return [absmean(toFloat32(w!), n, k, scale)];
   },
-  gradient: "none yet",
+  // Straight-through (arXiv:1308.3432): identity, no clip mask, the scale detached.
+  gradient: ({ gradients: [g] }) => [g],
 };

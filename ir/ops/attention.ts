@@ -79,5 +79,9 @@ export const attention: Op<typeof attributes> = {
     }
     return [{ type: type!, data: out }];
   },
-  gradient: "none yet",
+  gradient({ operands: [q, k, v, slots], attributes, gradients: [g], emit }) {
+    if (slots)
+      return { hint: "Train on whole sequences, without caches: run the pass whole-sequences first." };
+    return emit.apply("attention_gradient", [q!, k!, v!, g!], attributes);
+  },
 };

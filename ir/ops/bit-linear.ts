@@ -3,6 +3,7 @@ import { absmean, quantizeRows, ternaryAccumulate } from "../numerics.ts";
 import { sizeOf, type Tensor, toFloat32 } from "../tensor.ts";
 import { dense, formatEncoding, sameScale } from "../types.ts";
 import { leading, type Op, scaleSchema } from "./define.ts";
+import { sumTo } from "./elementwise-gradient.ts";
 import { denseProduct } from "./linear.ts";
 import { requireExactAccumulation, weightDims } from "./weight.ts";
 
@@ -54,7 +55,24 @@ export const bitLinear: Op<typeof attributes> = {
     if (bias) for (let i = 0; i < y.length; i++) y[i] = y[i]! + (bias.data[i % n] as number);
     return [{ type: type!, data: y }];
   },
-  gradient: "none yet",
+  /**
+   * Straight through both quantizers: identity, no clip mask, scales detached. So dx = g @ Wq and dw = g^T @ Xq over
+   * the dequantized weights and activations, whose codes are those of the forward product.
+   */
+  gradient({
+    operands: [x, w, bias],
+    attributes: { weight_scale: scale, activation },
+    gradients: [g],
+    emit,
+  }) {
+    const weight = w!.type.encoding ? w! : emit.one("absmean_quantize", [w!], { scale });
+    const [codes, d] = activation ? emit.apply("quantize", [x!], { ...activation }) : [];
+    return [
+      emit.one("linear_input_gradient", [g!, weight], {}),
+      emit.one("linear_weight_gradient", codes && d ? [g!, codes, d] : [g!, x!], {}),
+      bias && sumTo(g!, bias.type.dims, emit),
+    ];
+  },
 };
 
 function quantizedProduct(

@@ -40,7 +40,7 @@ export const cacheWrite: Op<typeof noAttributes> = {
     }
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  gradient: { hint: "Train on whole sequences, without caches: run the pass whole-sequences first." },
 };
 
 /** Throws unless a slot exists and holds rows begin..end-1. */

@@ -32,8 +32,13 @@ export const cast: Op<typeof attributes> = {
     for (let i = 0; i < data.length; i++) data[i] = convert(from[i]!);
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  // Rounding is taken for the identity; gradients are f32 throughout.
+  gradient: ({ operands: [x], gradients: [g] }) => [isFloat(x!.type.dtype) ? g : undefined],
 };
+
+function isFloat(dtype: DType): boolean {
+  return dtype === "f32" || dtype === "f16" || dtype === "bf16";
+}
 
 function converter(dtype: DType): (value: number) => number {
   const range = integerRange[dtype];

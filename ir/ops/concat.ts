@@ -63,7 +63,15 @@ export const concat: Op<typeof attributes> = {
     }
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  gradient({ operands, attributes: { axis }, gradients: [g], emit }) {
+    let start = 0;
+    return operands.map(({ type }) => {
+      const size = type.dims.at(axis) as number;
+      const part = emit.one("slice", [g!], { axis, start, size });
+      start += size;
+      return part;
+    });
+  },
 };
 
 function joinedEncoding(operands: readonly TensorType[], axis: number, site: Site): Encoding | undefined {

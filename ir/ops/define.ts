@@ -5,6 +5,7 @@ import { isScalarExpr, type ScalarExpr } from "../scalar.ts";
 import type { ConcreteType, Tensor } from "../tensor.ts";
 import type { Dim, DType, ScaleGranularity, TensorType } from "../types.ts";
 import { dtypes, formatType, symbolPattern } from "../types.ts";
+import type { Attributes, OpName } from "./index.ts";
 
 /**
  * Everything Bitloom knows about one op. An op's declaration is annotated `Op<typeof attributes>` rather than
@@ -24,29 +25,53 @@ export interface Op<Schema extends z.ZodObject = z.ZodObject> {
   readonly gradient: Gradient<z.output<Schema>>;
 }
 
-export type TypeRule<Attributes> = (
+export type TypeRule<Schema> = (
   operands: readonly TensorType[],
-  attributes: Attributes,
+  attributes: Schema,
   site: Site,
 ) => readonly TensorType[];
 
 /** Results of the given concrete types from operands that already passed the type rule. */
-export type Evaluation<Attributes> = (
+export type Evaluation<Schema> = (
   operands: readonly Tensor[],
-  attributes: Attributes,
+  attributes: Schema,
   results: readonly ConcreteType[],
 ) => readonly Tensor[];
 
-/** Reverse mode: from the results' gradients (undefined is zero) to the operands' (undefined: none). */
-export type GradientRule<Attributes> = (context: {
+/** Makes nodes for a gradient rule; `one` for an op with one result. */
+export interface Emit {
+  one<Name extends OpName>(op: Name, operands: readonly Value[], attributes: Attributes<Name>): Value;
+  apply<Name extends OpName>(
+    op: Name,
+    operands: readonly Value[],
+    attributes: Attributes<Name>,
+  ): readonly Value[];
+}
+
+/** One node whose results' gradients are known: undefined is zero, and at least one is not. */
+export interface Differentiated<Schema> {
   readonly operands: readonly Value[];
   readonly results: readonly Value[];
-  readonly attributes: Attributes;
+  readonly attributes: Schema;
   readonly gradients: readonly (Value | undefined)[];
-}) => readonly (Value | undefined)[];
+  readonly emit: Emit;
+}
 
-/** A rule, `"zero"` for an op through which no gradient flows, or an explicit gap. */
-export type Gradient<Attributes> = GradientRule<Attributes> | "zero" | "none yet";
+/** Why there is no gradient, and what to do instead. */
+export interface NoGradient {
+  readonly hint: string;
+}
+
+/**
+ * Reverse mode: from the gradients of a node's results to those of its operands, f32 of the operand's dims whatever
+ * its dtype or encoding. Undefined for operands that have none: integers, and those that the rule takes for constants.
+ */
+export type GradientRule<Schema> = (
+  node: Differentiated<Schema>,
+) => readonly (Value | undefined)[] | NoGradient;
+
+/** A rule, `"zero"` for an op through which no gradient flows, or why there is none. */
+export type Gradient<Schema> = GradientRule<Schema> | "zero" | NoGradient;
 
 /** Where a type rule stands: it reports what is wrong with the op's types, the op's name and the user's line. */
 export class Site {
@@ -129,6 +154,9 @@ export class Site {
     });
   }
 }
+
+/** Of an op that is itself a gradient. */
+export const firstDerivativeOnly: NoGradient = { hint: "Only first derivatives are defined here." };
 
 export const noAttributes = z.strictObject({});
 

@@ -11,6 +11,7 @@ import { allocate, sizeOf } from "../tensor.ts";
 import { broadcast, type Dim, dense } from "../types.ts";
 import { broadcastReader } from "./broadcast.ts";
 import { noAttributes, type Op, type Site, scalarExprSchema } from "./define.ts";
+import { expressionGradients, functionGradients } from "./elementwise-gradient.ts";
 import { applyEpilogue, requireScalar } from "./epilogue.ts";
 
 /** The op of a one-argument scalar function, on every element of x. */
@@ -27,12 +28,12 @@ function unaryOp(fn: UnaryFunction, definition: UnaryDefinition): Op<typeof noAt
     evaluate([x], _attributes, [type]) {
       return [{ type: type!, data: Float32Array.from(x!.data, definition.evaluate) }];
     },
-    gradient: "none yet",
+    gradient: ({ operands, gradients: [g], emit }) => functionGradients(fn, operands, g!, emit),
   };
 }
 
 /** The op of a two-argument scalar function, with numpy broadcasting. */
-function binaryOp(definition: BinaryDefinition): Op<typeof noAttributes> {
+function binaryOp(fn: BinaryFunction, definition: BinaryDefinition): Op<typeof noAttributes> {
   return {
     summary: `Elementwise ${definition.formula}, with broadcasting${definition.integer ? "; f32 or i32" : ""}.`,
     operands: ["a", "b"],
@@ -51,7 +52,7 @@ function binaryOp(definition: BinaryDefinition): Op<typeof noAttributes> {
       for (let i = 0; i < data.length; i++) data[i] = compute(left(i), right(i));
       return [{ type: type!, data }];
     },
-    gradient: "none yet",
+    gradient: ({ operands, gradients: [g], emit }) => functionGradients(fn, operands, g!, emit),
   };
 }
 
@@ -64,7 +65,10 @@ type Elementwise = { readonly [F in UnaryFunction | BinaryFunction]: Op<typeof n
 /** One op for each scalar function, under the function's name. */
 export const elementwiseOps = Object.fromEntries([
   ...Object.entries(unaryFunctions).map(([fn, definition]) => [fn, unaryOp(fn as UnaryFunction, definition)]),
-  ...Object.entries(binaryFunctions).map(([fn, definition]) => [fn, binaryOp(definition)]),
+  ...Object.entries(binaryFunctions).map(([fn, definition]) => [
+    fn,
+    binaryOp(fn as BinaryFunction, definition),
+  ]),
 ]) as Elementwise;
 
 const attributes = z.strictObject({
@@ -88,5 +92,6 @@ export const elementwise: Op<typeof attributes> = {
   evaluate(operands, { expr }, [type]) {
     return [{ type: type!, data: applyEpilogue(expr, undefined, operands, type!) }];
   },
-  gradient: "none yet",
+  gradient: ({ operands, attributes: { expr }, gradients: [g], emit }) =>
+    expressionGradients(expr, operands, g!, emit),
 };

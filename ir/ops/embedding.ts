@@ -34,5 +34,8 @@ export const embedding: Op<typeof noAttributes> = {
     }
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  gradient({ operands: [w, ids], gradients: [g], emit }) {
+    const vocabulary = w!.type.dims[0] as number;
+    return [emit.one("embedding_gradient", [g!, ids!], { vocabulary }), undefined];
+  },
 };

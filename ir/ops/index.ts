@@ -1,20 +1,30 @@
 import type { z } from "zod";
 import { absmeanQuantize } from "./absmean-quantize.ts";
 import { attention } from "./attention.ts";
+import { attentionGradient } from "./attention-gradient.ts";
+import { axisLength } from "./axis-length.ts";
 import { bitLinear } from "./bit-linear.ts";
+import { broadcastTo } from "./broadcast-to.ts";
 import { cacheWrite } from "./cache-write.ts";
 import { cast } from "./cast.ts";
 import { concat } from "./concat.ts";
 import { constant } from "./constant.ts";
+import { crossEntropy } from "./cross-entropy.ts";
+import { crossEntropyGradient } from "./cross-entropy-gradient.ts";
 import type { Op } from "./define.ts";
 import { elementwise, elementwiseOps } from "./elementwise.ts";
 import { embedding } from "./embedding.ts";
+import { embeddingGradient } from "./embedding-gradient.ts";
 import { linear } from "./linear.ts";
+import { linearInputGradient } from "./linear-input-gradient.ts";
+import { linearWeightGradient } from "./linear-weight-gradient.ts";
+import { pad } from "./pad.ts";
 import { quantize } from "./quantize.ts";
 import { quantizeInt8 } from "./quantize-int8.ts";
 import { maxReduce, mean, minReduce, sum } from "./reduce.ts";
 import { reshape } from "./reshape.ts";
 import { rmsNorm } from "./rms-norm.ts";
+import { rmsNormGradient } from "./rms-norm-gradient.ts";
 import { rope } from "./rope.ts";
 import { ropeTable } from "./rope-table.ts";
 import { slice } from "./slice.ts";
@@ -47,6 +57,17 @@ const table = {
   transpose,
   slice,
   concat,
+  broadcast: broadcastTo,
+  pad,
+  axis_length: axisLength,
+  cross_entropy: crossEntropy,
+  // What gradients are made of.
+  linear_input_gradient: linearInputGradient,
+  linear_weight_gradient: linearWeightGradient,
+  embedding_gradient: embeddingGradient,
+  rms_norm_gradient: rmsNormGradient,
+  attention_gradient: attentionGradient,
+  cross_entropy_gradient: crossEntropyGradient,
   // What passes lower to.
   absmean_quantize: absmeanQuantize,
   quantize_int8: quantizeInt8,
@@ -72,4 +93,14 @@ export function isOpName(name: string): name is OpName {
   return Object.hasOwn(ops, name);
 }
 
-export type { Evaluation, Gradient, GradientRule, Op, Site, TypeRule } from "./define.ts";
+export type {
+  Differentiated,
+  Emit,
+  Evaluation,
+  Gradient,
+  GradientRule,
+  NoGradient,
+  Op,
+  Site,
+  TypeRule,
+} from "./define.ts";

@@ -1,7 +1,10 @@
 import { z } from "zod";
+import type { Value } from "../graph.ts";
+import { arg, substitute } from "../scalar.ts";
 import { sizeOf, toFloat32 } from "../tensor.ts";
 import { dense } from "../types.ts";
 import { leading, type Op, scalarExprSchema } from "./define.ts";
+import { expressionGradients } from "./elementwise-gradient.ts";
 import { applyEpilogue, requireEpilogue } from "./epilogue.ts";
 import { weightDims } from "./weight.ts";
 
@@ -31,7 +34,22 @@ export const linear: Op<typeof attributes> = {
     const product = denseProduct(toFloat32(x!), toFloat32(w!), rows, n, k);
     return [{ type: type!, data: epilogue ? applyEpilogue(epilogue, product, extras, type!) : product }];
   },
-  gradient: "none yet",
+  gradient({ operands: [x, w, ...extras], attributes: { epilogue }, gradients: [g], emit }) {
+    let ofProduct = g!;
+    let ofExtras: readonly (Value | undefined)[] = [];
+    if (epilogue) {
+      const product = emit.one("linear", [x!, w!], {});
+      const expr = substitute(epilogue, (leaf) => (leaf.kind === "acc" ? arg(extras.length) : undefined));
+      const all = expressionGradients(expr, [...extras, product], ofProduct, emit);
+      ofExtras = all.slice(0, -1);
+      ofProduct = all.at(-1)!;
+    }
+    return [
+      emit.one("linear_input_gradient", [ofProduct, w!], {}),
+      emit.one("linear_weight_gradient", [ofProduct, x!], {}),
+      ...ofExtras,
+    ];
+  },
 };
 
 /** x [rows, k] times the rows of w [n, k], each sum in f64 in ascending order and rounded once. */

@@ -18,5 +18,6 @@ export const quantizeInt8: Op<typeof noAttributes> = {
     const [n = 0, k = 0] = w!.type.dims;
     return [quantizeInt8Rows(toFloat32(w!), n, k)];
   },
-  gradient: "none yet",
+  // Straight-through: identity, the scale detached.
+  gradient: ({ gradients: [g] }) => [g],
 };

@@ -54,5 +54,5 @@ export const quantize: Op<typeof attributes> = {
       { type: sumsType!, data: sums },
     ];
   },
-  gradient: "none yet",
+  gradient: { hint: "Take gradients before lower-bitlinear: bit_linear has the straight-through estimator." },
 };

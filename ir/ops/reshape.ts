@@ -21,5 +21,7 @@ export const reshape: Op<typeof attributes> = {
   evaluate([x], _attributes, [type]) {
     return [{ type: type!, data: x!.data }];
   },
-  gradient: "none yet",
+  gradient: ({ operands: [x], gradients: [g], emit }) => [
+    emit.one("reshape", [g!], { dims: [...x!.type.dims] }),
+  ],
 };

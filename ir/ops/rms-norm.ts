@@ -22,5 +22,6 @@ export const rmsNorm: Op<typeof attributes> = {
     const data = normalizeRows(toFloat32(x!), x!.type.dims.at(-1)!, toFloat32(w!), eps);
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  gradient: ({ operands: [x, w], attributes, gradients: [g], emit }) =>
+    emit.apply("rms_norm_gradient", [x!, w!, g!], attributes),
 };

@@ -53,5 +53,9 @@ export const rope: Op<typeof noAttributes> = {
     }
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  // A turn by the opposite angle; the tables are constants.
+  gradient({ operands: [, cos, sin, positions], gradients: [g], emit }) {
+    const opposite = emit.one("neg", [sin!], {});
+    return [emit.one("rope", [g!, cos!, opposite, positions!], {}), undefined, undefined, undefined];
+  },
 };

@@ -50,5 +50,7 @@ export const slice: Op<typeof attributes> = {
     }
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  gradient({ operands: [x], attributes: { axis, start }, gradients: [g], emit }) {
+    return [emit.one("pad", [g!], { axis, start, length: x!.type.dims.at(axis)! })];
+  },
 };

@@ -20,5 +20,10 @@ export const softmax: Op<typeof noAttributes> = {
       data.set(softmaxRow(from.subarray(begin, begin + k)), begin);
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  /** dx = y * (g - sum(g * y)). */
+  gradient({ results: [y], gradients: [g], emit }) {
+    const product = emit.one("mul", [g!, y!], {});
+    const total = emit.one("sum", [product], { axis: -1, keep_dims: true });
+    return [emit.one("mul", [y!, emit.one("sub", [g!, total], {})], {})];
+  },
 };

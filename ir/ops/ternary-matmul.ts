@@ -39,5 +39,5 @@ export const ternaryMatmul: Op<typeof attributes> = {
     const acc = ternaryAccumulate(codes!.data as Int8Array, sum!.data.length, w!);
     return [{ type: type!, data: epilogue ? applyEpilogue(epilogue, acc, extras, type!) : acc }];
   },
-  gradient: "none yet",
+  gradient: { hint: "Take gradients before lower-bitlinear: bit_linear has the straight-through estimator." },
 };

@@ -42,7 +42,7 @@ export const topK: Op<typeof attributes> = {
       { type: indicesType!, data: indices },
     ];
   },
-  gradient: "none yet",
+  gradient: { hint: "A choice has no gradient here: use max_reduce for the largest element." },
 };
 
 /** Below 0 where a comes before b. */

@@ -44,5 +44,8 @@ export const transpose: Op<typeof attributes> = {
     }
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  gradient({ attributes: { permutation }, gradients: [g], emit }) {
+    const inverse = permutation.map((_, axis) => permutation.indexOf(axis));
+    return [emit.one("transpose", [g!], { permutation: inverse })];
+  },
 };

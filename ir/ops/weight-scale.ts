@@ -19,5 +19,6 @@ export const weightScale: Op<typeof noAttributes> = {
     else data.set(w!.scales!);
     return [{ type: type!, data }];
   },
-  gradient: "none yet",
+  // Scales are detached.
+  gradient: "zero",
 };

@@ -12,7 +12,7 @@
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph, Node, Value } from "../graph.ts";
 import { rebuild, remake } from "../rewrite.ts";
-import { substituteDims } from "../types.ts";
+import { type Dim, substituteDims } from "../types.ts";
 
 /**
  * @throws BitloomError INVALID_GRAPH when a symbol is not the graph's or the value is outside 1..max.
@@ -44,12 +44,21 @@ function specializeLeaf(value: Value, values: ReadonlyMap<string, number>): Valu
     : value;
 }
 
-/** Types follow from operands; only `reshape` names dims itself. */
+/** Types follow from operands, but for ops that name dims themselves. */
 function specializeNode(
   node: Node,
   operands: readonly Value[],
   values: ReadonlyMap<string, number>,
 ): readonly Value[] | undefined {
-  if (node.op !== "reshape") return undefined;
-  return remake(node, "reshape", operands, { dims: substituteDims(node.attributes.dims, values) }).results;
+  switch (node.op) {
+    case "reshape":
+    case "broadcast":
+      return remake(node, node.op, operands, { dims: substituteDims(node.attributes.dims, values) }).results;
+    case "pad": {
+      const [length] = substituteDims([node.attributes.length], values) as [Dim];
+      return remake(node, "pad", operands, { ...node.attributes, length }).results;
+    }
+    default:
+      return undefined;
+  }
 }

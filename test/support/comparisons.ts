@@ -180,6 +180,7 @@ function compareArithmetic(checked: Checked): void {
   } else compareBits(checked);
 }
 
+const trainingOnly = "no kernel yet";
 const buildTimeOnly = "computed while a model is built";
 /** Every op is compared, or it is said why not: the type refuses an op that is missing here. */
 export const comparisons: { readonly [Op in OpName]: Comparison | { readonly uncovered: string } } = {
@@ -189,6 +190,13 @@ export const comparisons: { readonly [Op in OpName]: Comparison | { readonly unc
   weight_scale: { uncovered: buildTimeOnly },
   rope_table: { uncovered: buildTimeOnly },
   constant: { uncovered: buildTimeOnly },
+  cross_entropy: { uncovered: trainingOnly },
+  cross_entropy_gradient: { uncovered: trainingOnly },
+  linear_input_gradient: { uncovered: trainingOnly },
+  linear_weight_gradient: { uncovered: trainingOnly },
+  embedding_gradient: { uncovered: trainingOnly },
+  rms_norm_gradient: { uncovered: trainingOnly },
+  attention_gradient: { uncovered: trainingOnly },
   linear: compareLinear,
   embedding: "bits",
   rms_norm: compareNorm,
@@ -209,6 +217,9 @@ export const comparisons: { readonly [Op in OpName]: Comparison | { readonly unc
   transpose: "bits",
   slice: "bits",
   concat: "bits",
+  broadcast: "bits",
+  pad: "bits",
+  axis_length: "bits",
   exp: compareMath,
   log: compareMath,
   tanh: compareMath,
@@ -219,6 +230,7 @@ export const comparisons: { readonly [Op in OpName]: Comparison | { readonly unc
   gelu_tanh: compareMath,
   neg: "bits",
   abs: "bits",
+  sign: "bits",
   sqrt: "bits",
   rsqrt: "bits",
   reciprocal: "bits",

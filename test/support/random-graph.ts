@@ -43,9 +43,10 @@ export interface RandomGraphOptions {
 
 /** Ops whose results every target must give bit for bit, in a graph that is `exact`. */
 export const exactOps: readonly OpName[] = [
-  ...(["neg", "abs", "sqrt", "rsqrt", "reciprocal", "relu", "relu2", "to_f32"] as const),
+  ...(["neg", "abs", "sign", "sqrt", "rsqrt", "reciprocal", "relu", "relu2", "to_f32"] as const),
   ...(["add", "sub", "mul", "div", "max", "min", "cast", "constant", "max_reduce", "min_reduce"] as const),
   ...(["reshape", "transpose", "slice", "concat", "embedding", "cache_write", "rope", "top_k"] as const),
+  ...(["broadcast", "pad", "axis_length"] as const),
   ...(["elementwise", "quantize", "ternary_matmul", "absmean_quantize", "weight_scale"] as const),
 ];
 
@@ -255,6 +256,11 @@ class Draft {
     return this.input(dense("i32", [this.batch]), "positions");
   }
 
+  /** i32 targets for rows of logits. */
+  targets(logits: Value): Value {
+    return this.input(dense("i32", logits.type.dims.slice(0, -1)), "targets");
+  }
+
   slots(): Value {
     return this.input(dense("i32", [this.batch]), "slots");
   }
@@ -436,6 +442,7 @@ const recipes: { readonly [Name in OpName]: Recipe } = {
   },
   neg: unary("neg"),
   abs: unary("abs"),
+  sign: unary("sign"),
   exp: unary("exp"),
   log: unary("log"),
   sqrt: unary("sqrt"),
@@ -496,6 +503,71 @@ const recipes: { readonly [Name in OpName]: Recipe } = {
     const size = draft.random.int(1, length);
     const start = draft.random.int(0, length - size) - (draft.random.chance(0.3) ? length : 0);
     return [draft.one("slice", [x], { axis, start, size })];
+  },
+  broadcast(draft) {
+    const x = draft.any();
+    const repeated = x.type.dims.map((dim) => (dim === 1 ? draft.random.pick([1, 2, draft.batch]) : dim));
+    const dims = draft.random.chance(0.5) ? [draft.random.pick([3, draft.seq]), ...repeated] : repeated;
+    return [draft.one("broadcast", [x], { dims })];
+  },
+  pad(draft) {
+    const x = draft.activation();
+    const size = lastDim(x);
+    const length = size + draft.random.int(0, 3);
+    const start = draft.random.int(0, length - size) - (draft.random.chance(0.3) ? length : 0);
+    const axis = draft.random.pick([-1, x.type.dims.length - 1]);
+    return [draft.one("pad", [x], { axis, start, length })];
+  },
+  axis_length(draft) {
+    const x = draft.activation();
+    return [
+      draft.one("axis_length", [x], { axis: draft.random.int(-x.type.dims.length, x.type.dims.length - 1) }),
+    ];
+  },
+  cross_entropy(draft) {
+    const logits = draft.activation();
+    return draft.apply("cross_entropy", [logits, draft.targets(logits)], { ignore_index: -1 });
+  },
+  cross_entropy_gradient(draft) {
+    const logits = draft.activation();
+    const rows = logits.type.dims.slice(0, -1);
+    const [logSum, g] = [[...rows, 1], rows].map((dims) => draft.input(dense("f32", dims)));
+    const operands = [logits, draft.targets(logits), logSum!, g!];
+    return [draft.one("cross_entropy_gradient", operands, { ignore_index: -1 })];
+  },
+  linear_input_gradient(draft) {
+    const w = draft.weight(draft.size());
+    return [draft.one("linear_input_gradient", [draft.activation(w.type.dims[0] as number), w], {})];
+  },
+  linear_weight_gradient(draft) {
+    const x = draft.activation();
+    const g = draft.input(dense("f32", [...x.type.dims.slice(0, -1), draft.size()]));
+    if (draft.random.chance(0.5)) return [draft.one("linear_weight_gradient", [g, x], {})];
+    const [codes, d] = draft.allows("quantize")
+      ? quantized(draft, x)
+      : [draft.input(dense("i8", x.type.dims)), draft.input(dense("f32", [...x.type.dims.slice(0, -1), 1]))];
+    return [draft.one("linear_weight_gradient", [g, codes!, d!], {})];
+  },
+  embedding_gradient(draft) {
+    const g = draft.activation();
+    const ids = draft.input(dense("i32", g.type.dims.slice(0, -1)), "ids");
+    return [draft.one("embedding_gradient", [g, ids], { vocabulary: draft.random.int(1, 20) })];
+  },
+  rms_norm_gradient(draft) {
+    const x = draft.activation();
+    const operands = [x, draft.parameter(dense("f32", [lastDim(x)])), draft.broadcastable(x.type.dims)];
+    if (!sameDims(operands[2]!.type.dims, x.type.dims)) operands[2] = draft.input(x.type);
+    return draft.apply("rms_norm_gradient", operands, { eps: 1e-5 });
+  },
+  attention_gradient(draft) {
+    const [group, heads, width] = [
+      draft.random.int(1, 3),
+      draft.random.int(1, 2),
+      draft.random.pick([1, 3, 8, 16]),
+    ];
+    const [q, g] = [draft.heads(group * heads, width), draft.heads(group * heads, width)];
+    const [k, v] = [draft.heads(heads, width), draft.heads(heads, width)];
+    return draft.apply("attention_gradient", [q, k, v, g], { scale: 1 / Math.sqrt(width) });
   },
   concat(draft) {
     const encodedFirst = draft.find(({ type }) => type.encoding !== undefined);
@@ -657,7 +729,9 @@ function indexTensor(
     const role = ops[node.op].operands[node.operands.indexOf(value)]?.replace("?", "");
     const [first, second] = node.operands.map((operand) => operand.type.dims.map(size));
     let limit: number | undefined;
-    if (role === "ids") limit = first![0]!;
+    if (node.op === "embedding") limit = first![0]!;
+    if (node.op === "embedding_gradient") limit = node.attributes.vocabulary;
+    if (role === "targets") limit = first!.at(-1)!;
     if (role === "slots") limit = node.op === "cache_write" ? first![0]! : second![0]!;
     if (role === "positions") {
       const [length, seq] =

@@ -62,6 +62,8 @@ function rounded(expr: ScalarExpr, leaf: (index: number) => number): Rounded {
     case "to_f32":
     case "abs":
       return { value: expr.fn === "neg" ? -a.value : expr.fn === "abs" ? x : a.value, error: a.error };
+    case "sign":
+      return { value: Math.sign(a.value), error: a.error === 0 && x >= LEAST ? 0 : x > a.error ? 0 : 2 };
     case "relu":
       return { value: Math.max(a.value, 0), error: a.error };
     case "relu2": {

@@ -73,6 +73,7 @@ describe("elementwise", () => {
   const ulps: { readonly [F in UnaryFunction]: number } = {
     neg: 0,
     abs: 0,
+    sign: 0,
     relu: 0,
     to_f32: 0,
     relu2: 1,
