@@ -73,6 +73,11 @@ function erf(x: number): number {
   return f(erf64(x));
 }
 
+/** In f64: in f32 e^-x overflows below -88, where 1 / (1 + e^-x) and x / (1 + e^-x) are not yet 0. */
+function logistic(x: number): number {
+  return 1 / (1 + Math.exp(-x));
+}
+
 function cube(x: number): number {
   return f(f(x * x) * x);
 }
@@ -88,11 +93,11 @@ export const unaryFunctions: { readonly [F in UnaryFunction]: UnaryDefinition } 
   rsqrt: { formula: "1 / sqrt(x)", evaluate: (x) => f(1 / f(Math.sqrt(x))) },
   reciprocal: { formula: "1 / x", evaluate: (x) => f(1 / x) },
   tanh: { formula: "tanh x", evaluate: (x) => f(Math.tanh(x)) },
-  sigmoid: { formula: "1 / (1 + e^-x)", evaluate: (x) => f(1 / f(1 + exp(-x))) },
+  sigmoid: { formula: "1 / (1 + e^-x), rounded once", evaluate: (x) => f(logistic(x)) },
   erf: { formula: "2/sqrt(pi) * integral of e^(-t^2) over 0..x", evaluate: erf },
   relu: { formula: "max(x, 0)", evaluate: (x) => Math.max(x, 0) },
   relu2: { formula: "max(x, 0)^2", evaluate: (x) => f(Math.max(x, 0) * Math.max(x, 0)) },
-  silu: { formula: "x / (1 + e^-x)", evaluate: (x) => f(x / f(1 + exp(-x))) },
+  silu: { formula: "x / (1 + e^-x), rounded once", evaluate: (x) => f(x * logistic(x)) },
   gelu: {
     formula: "(0.5 * x) * (1 + erf(x * sqrt(1/2)))",
     evaluate: (x) => f(f(0.5 * x) * f(1 + erf(f(x * SQRT_HALF)))),

@@ -357,6 +357,23 @@ describe("literals", () => {
     expect(await results("r = 0.1 * x;", "f32")).toBe(Math.fround(Math.fround(0.1) * 2.5));
   });
 
+  test.each([
+    3.4028234663852886e38, // the largest
+    3.4028232635611926e38, // the one before
+    1.1754943508222875e-38, // the smallest normal
+    1.1754942106924411e-38, // the largest subnormal
+    1.401298464324817e-45, // the smallest
+    0,
+  ])("%d with either sign, to the bit unless the device flushes subnormals", async (value) => {
+    for (const signed of [value, -value]) {
+      const [bits] = new Uint32Array(Float32Array.of(signed).buffer);
+      const text = Object.is(signed, -0) ? "-0" : String(signed);
+      const flushed = value < 2 ** -126 ? [bits! & 0x80000000, 0] : [];
+      const given = await results(`r = bits.f32ToU32(${text});`, "u32");
+      expect([bits, ...flushed.map((word) => word >>> 0)], text).toContain(given);
+    }
+  });
+
   test("infinities and NaN, which no constant of WGSL may be", async () => {
     expect(await results("r = Infinity;", "f32")).toBe(Number.POSITIVE_INFINITY);
     expect(await results("r = math.max(-Infinity, x - 100);", "f32")).toBe(-97.5);
