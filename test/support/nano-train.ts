@@ -7,7 +7,7 @@ import { type Tensor, tensor } from "../../ir/tensor.ts";
 import { openCheckpoint } from "../../src/checkpoint/huggingface.ts";
 import { openSafetensors } from "../../src/checkpoint/safetensors.ts";
 import { languageModel } from "../../src/dsl/families/index.ts";
-import { crossEntropyLoss } from "../../src/train/loss.ts";
+import { crossEntropyLoss, type Optimizer, trainingGraph } from "../../src/train/index.ts";
 
 const folder = fileURLToPath(new URL("../goldens/bitnet-nano-train", import.meta.url));
 
@@ -26,12 +26,22 @@ export interface NanoTraining {
 
 export const nanoTraining: NanoTraining = JSON.parse(readFileSync(`${folder}/golden.json`, "utf8"));
 
-/** Tokens in, `loss` out; parameters by the names of the checkpoint. */
-export async function nanoGraph(): Promise<Graph> {
+const symbols = { batch: { max: 4 }, seq: { max: 32 } };
+
+async function nanoModel() {
   const { config, source } = await openCheckpoint(folder);
   await source.close();
-  const symbols = { batch: { max: 4 }, seq: { max: 32 } };
-  return crossEntropyLoss(wholeSequences.run(languageModel(config).trace({ symbols })));
+  return languageModel(config);
+}
+
+/** Tokens and targets in, `loss` out; parameters by the names of the checkpoint. */
+export async function nanoGraph(): Promise<Graph> {
+  return crossEntropyLoss(wholeSequences.run((await nanoModel()).trace({ symbols })));
+}
+
+/** A step of the run, with parameters as states. */
+export async function nanoTrainingGraph(optimizer: Optimizer): Promise<Graph> {
+  return trainingGraph(await nanoModel(), { optimizer, symbols, verify: true });
 }
 
 /** The inputs of a step. */

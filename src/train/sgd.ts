@@ -1,0 +1,34 @@
+import { add, mul, sub } from "./expressions.ts";
+import { decayOf, type Optimizer, type WeightDecay } from "./optimizer.ts";
+
+export interface SgdOptions {
+  /** How much of the last step's direction is kept. Default 0: no state. */
+  readonly momentum?: number;
+  /** Looks ahead by the momentum (Nesterov). Default false. */
+  readonly nesterov?: boolean;
+  /** Added to the gradient as weightDecay * parameter. Default 0. */
+  readonly weightDecay?: WeightDecay;
+}
+
+/**
+ * Stochastic gradient descent with momentum as PyTorch has it: b' = momentum b + g, p' = p - lr b', or with Nesterov
+ * p' = p - lr (g + momentum b'). The state `<path>.momentum` is b.
+ */
+export function sgd(options: SgdOptions = {}): Optimizer {
+  const { momentum = 0, nesterov = false, weightDecay = 0 } = options;
+  return {
+    begin:
+      ({ learningRate, state }) =>
+      (parameter) => {
+        const { path, value } = parameter;
+        const decay = decayOf(weightDecay, parameter);
+        const gradient = decay === 0 ? parameter.gradient : add(parameter.gradient, mul(value, decay));
+        if (momentum === 0) return sub(value, mul(learningRate, gradient));
+        const buffer = state(`${path}.momentum`, value.type.dims, (current) =>
+          add(mul(current, momentum), gradient),
+        );
+        const direction = nesterov ? add(gradient, mul(buffer, momentum)) : buffer;
+        return sub(value, mul(learningRate, direction));
+      },
+  };
+}
