@@ -13,6 +13,8 @@
  *         barrier that some do not reach, a warp operation that lanes leave out. One launch at a time.
  *     const char *cuda_host_kernel(unsigned index);
  *         The names of the library's kernels, null past the last.
+ *     unsigned cuda_host_parameters(const char *kernel, const size_t **bytes);
+ *         How many parameters a kernel has, and the bytes of each; none where there is no such kernel.
  *
  * Not found here: races between barriers, but that threads run in ascending and in descending order by turns and
  * shared memory starts as 0xff in each block; accesses out of bounds, but where they leave the mapped memory.
@@ -74,6 +76,9 @@ struct Kernel {
   const char *name;
   unsigned threads;
   void (*run)(void **arguments);
+  /** Bytes of each parameter. */
+  const size_t *parameters;
+  unsigned parameter_count;
   char *shared_begin;
   char *shared_end;
   Kernel *next;
@@ -258,12 +263,16 @@ struct Call<kernel> {
     kernel(*static_cast<Parameters *>(arguments[Index])...);
   }
   static void run(void **arguments) { apply(arguments, std::index_sequence_for<Parameters...>()); }
+  static constexpr unsigned count = sizeof...(Parameters);
+  /** One more, for there are no arrays of none. */
+  static constexpr size_t bytes[count + 1] = {sizeof(Parameters)...};
 };
 
 struct Registration {
   Kernel kernel;
-  Registration(const char *name, unsigned threads, void (*run)(void **), char *begin, char *end)
-      : kernel{name, threads, run, begin, end, kernels} {
+  template <typename Called>
+  Registration(const char *name, unsigned threads, Called, char *begin, char *end)
+      : kernel{name, threads, Called::run, Called::bytes, Called::count, begin, end, kernels} {
     kernels = &kernel;
   }
 };
@@ -272,10 +281,15 @@ inline char *map(size_t bytes) {
   return static_cast<char *>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
 
-inline int run(const char *name, const unsigned grid[3], const unsigned block[3], void **arguments,
-               char *message, size_t size) {
+inline const Kernel *find(const char *name) {
   const Kernel *kernel = kernels;
   while (kernel != nullptr && strcmp(kernel->name, name) != 0) kernel = kernel->next;
+  return kernel;
+}
+
+inline int run(const char *name, const unsigned grid[3], const unsigned block[3], void **arguments,
+               char *message, size_t size) {
+  const Kernel *kernel = find(name);
   if (kernel == nullptr) {
     snprintf(message, size, "there is no kernel %s", name);
     return 1;
@@ -317,11 +331,19 @@ extern "C" __attribute__((visibility("default"))) const char *cuda_host_kernel(u
   return kernel == nullptr ? nullptr : kernel->name;
 }
 
+extern "C" __attribute__((visibility("default"))) unsigned cuda_host_parameters(const char *name,
+                                                                                 const size_t **bytes) {
+  const cuda_host::Kernel *kernel = cuda_host::find(name);
+  if (kernel == nullptr) return 0;
+  *bytes = kernel->parameters;
+  return kernel->parameter_count;
+}
+
 /** Makes a kernel known whose text, in the namespace of its name, stands before. */
 #define CUDA_HOST_KERNEL(kernel, threads)                                                               \
   extern "C" __attribute__((weak, visibility("hidden"))) char __start_shared_##kernel[];                \
   extern "C" __attribute__((weak, visibility("hidden"))) char __stop_shared_##kernel[];                 \
-  static cuda_host::Registration registered_##kernel(#kernel, threads, cuda_host::Call<kernel::kernel>::run, \
+  static cuda_host::Registration registered_##kernel(#kernel, threads, cuda_host::Call<kernel::kernel>{}, \
                                                      __start_shared_##kernel, __stop_shared_##kernel);
 
 // What CUDA C has of its own. Only what the renderer and the CUDA templates use is here.
