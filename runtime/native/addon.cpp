@@ -132,8 +132,7 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
 
   Napi::Value addKernel(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] {
-      const std::size_t kernel =
-          session()->addKernel(toSize(info[0]), toString(info[1]), toUnsigned(info[2]), toUnsigned(info[3]));
+      const std::size_t kernel = session()->addKernel(toSize(info[0]), toString(info[1]), toUnsigned(info[2]));
       return Napi::Number::New(info.Env(), static_cast<double>(kernel));
     });
   }

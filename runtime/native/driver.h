@@ -90,7 +90,6 @@ class Driver {
   const Function<CUmodule*, const void*, unsigned, int*, void**> moduleLoadDataEx{*this, "cuModuleLoadDataEx"};
   const Function<CUmodule> moduleUnload{*this, "cuModuleUnload"};
   const Function<CUfunction*, CUmodule, const char*> moduleGetFunction{*this, "cuModuleGetFunction"};
-  const Function<CUfunction, int, int> funcSetAttribute{*this, "cuFuncSetAttribute"};
   const Function<CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, CUstream, void**,
                  void**>
       launchKernel{*this, "cuLaunchKernel"};
@@ -120,8 +119,6 @@ struct DeviceInfo {
   int major;
   int minor;
   int multiprocessors;
-  /** Most bytes of shared memory a block may ask for. */
-  int sharedBytes;
   std::size_t totalBytes;
 };
 

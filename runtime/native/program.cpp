@@ -21,9 +21,9 @@ void Program::launchAll(CUstream stream) {
   for (Launch& launch : launches_) {
     parameters.clear();
     for (std::uint64_t& argument : launch.arguments) parameters.push_back(&argument);
-    const auto& [function, blockThreads, sharedBytes] = launch.kernel;
+    const auto& [function, blockThreads] = launch.kernel;
     const auto& [x, y, z] = launch.grid;
-    driver_.launchKernel(function, x, y, z, blockThreads, 1, 1, sharedBytes, stream, parameters.data(), nullptr);
+    driver_.launchKernel(function, x, y, z, blockThreads, 1, 1, 0, stream, parameters.data(), nullptr);
   }
 }
 

@@ -8,12 +8,10 @@
 
 namespace bitloom {
 
-/** A kernel ready to be launched. */
+/** A kernel ready to be launched; what memory its blocks share, it says itself. */
 struct Kernel {
   CUfunction function;
   unsigned blockThreads;
-  /** Dynamic shared memory of a block. */
-  unsigned sharedBytes;
 };
 
 /** One launch, with all that depends on symbols worked out. */

@@ -70,16 +70,12 @@ std::size_t Session::addModule(const void* image) {
   return contents_->modules.size() - 1;
 }
 
-std::size_t Session::addKernel(std::size_t module, const std::string& name, unsigned blockThreads,
-                               unsigned sharedBytes) {
+std::size_t Session::addKernel(std::size_t module, const std::string& name, unsigned blockThreads) {
   const Entry entry(*this);
   require(module < contents_->modules.size(), "no such module");
   CUfunction function = nullptr;
   driver_->moduleGetFunction(&function, contents_->modules[module].get(), name.c_str());
-  if (sharedBytes > 0) {
-    driver_->funcSetAttribute(function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, static_cast<int>(sharedBytes));
-  }
-  contents_->kernels.push_back({function, blockThreads, sharedBytes});
+  contents_->kernels.push_back({function, blockThreads});
   return contents_->kernels.size() - 1;
 }
 

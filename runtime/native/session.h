@@ -65,7 +65,7 @@ class Session {
   /** Loads a cubin, or PTX that ends in a zero byte. @returns its number @throws Failure with the driver's log */
   std::size_t addModule(const void* image);
   /** @returns the kernel's number */
-  std::size_t addKernel(std::size_t module, const std::string& name, unsigned blockThreads, unsigned sharedBytes);
+  std::size_t addKernel(std::size_t module, const std::string& name, unsigned blockThreads);
 
   /** Copies bytes into a region; they may change once this returns. */
   void write(Place place, const void* bytes, std::size_t count);
