@@ -6,6 +6,7 @@ import type { ProgressEvent, Warning } from "./events.ts";
 import { LanguageModel } from "./language-model.ts";
 import type { ArtifactFile, Manifest } from "./manifest.ts";
 import { Model } from "./model.ts";
+import { isNode } from "./node.ts";
 import { checkOptions, checkSignal, invalidOption } from "./options.ts";
 import { parseManifest } from "./parse-manifest.ts";
 import { type ReadOptions, readFile, readUnlisted, streamFile } from "./read-file.ts";
@@ -15,8 +16,8 @@ import { Tokenizer } from "./tokenizer.ts";
 
 export interface LoadOptions {
   /**
-   * Where to run. "auto", the default, takes WebGPU where the artifact was built for it and this machine has a
-   * GPU that is no software, and WebAssembly otherwise.
+   * Where to run. "auto", the default, takes the first that this machine has of those the artifact was built for:
+   * CUDA (in Node), WebGPU (on a GPU that is no software), WebAssembly.
    */
   readonly device?: "auto" | DeviceName | undefined;
   /** Threads to run on. Default: one for each core, but no more than the model's size makes worthwhile. */
@@ -70,8 +71,8 @@ export async function load<
     }
   }
   const { device: asked = "auto", signal, onProgress, onWarning = defaultWarning } = options;
-  if (!["auto", "wasm", "webgpu"].includes(asked)) {
-    throw invalidOption("device", '"auto", "wasm" or "webgpu"', asked);
+  if (!["auto", ...deviceNames].includes(asked)) {
+    throw invalidOption("device", ["auto", ...deviceNames].map((name) => `"${name}"`).join(", "), asked);
   }
   const warnings: Warning[] = [];
   const warn = (warning: Warning) => {
@@ -87,23 +88,24 @@ export async function load<
     const manifest = await readManifest(source, signal);
     const readWhole = (path: string) => readFile(source, wholeFile(manifest, path), reading);
     const open = async (name: DeviceName): Promise<Device> => {
-      device =
-        name === "wasm"
-          ? await createWasmDevice(manifest, { threads: options.threads, signal, warn, readFile: readWhole })
-          : await openWebgpu(manifest, asked === "webgpu", signal, readWhole);
-      await loadWeights(source, manifest, device, reading);
-      await device.start?.();
-      return device;
+      const opening = {
+        signal,
+        warn,
+        threads: options.threads,
+        readFile: readWhole,
+        isAskedFor: asked === name,
+      };
+      const opened = await openDevice[name](manifest, opening);
+      try {
+        await loadWeights(source, manifest, opened, reading);
+        await opened.start?.();
+        return opened;
+      } catch (error) {
+        await opened.dispose();
+        throw error;
+      }
     };
-    const chosen = asked === "auto" ? preferred(manifest) : asked;
-    const ready = await open(chosen).catch(async (error) => {
-      if (chosen !== "webgpu" || asked !== "auto" || !isDevicesFault(error)) throw error;
-      if (manifest.targets.wasm === undefined) throw error;
-      await device?.dispose();
-      device = undefined;
-      warn({ code: "NO_WEBGPU", message: `Running on WebAssembly. ${reason(error)}` });
-      return open("wasm");
-    });
+    device = await openFirst(asked === "auto" ? candidates(manifest) : [asked], open, warn);
     const tokenizer = await Tokenizer.fromFiles(async (path) =>
       manifest.files.some((file) => file.path === path)
         ? new TextDecoder().decode(await readWhole(path))
@@ -113,8 +115,8 @@ export async function load<
     const total = manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
     onProgress?.({ status: "ready", file: manifest.name, loaded: total, total, progress: 100 });
     if (signal?.aborted) throw abortError(signal);
-    if (!isLanguageModel(manifest)) return new Model(manifest, ready, { loadMs, warnings });
-    const model: Model = new LanguageModel(manifest, ready, { loadMs, warnings }, tokenizer);
+    if (!isLanguageModel(manifest)) return new Model(manifest, device, { loadMs, warnings });
+    const model: Model = new LanguageModel(manifest, device, { loadMs, warnings }, tokenizer);
     // Who names the types of an artifact answers for them.
     return model as Model<Inputs, Outputs>;
   } catch (error) {
@@ -139,23 +141,92 @@ export async function loadLanguageModel(
   });
 }
 
-const preferred = ({ targets }: Manifest): DeviceName => (targets.webgpu === undefined ? "wasm" : "webgpu");
-
-async function openWebgpu(
-  manifest: Manifest,
-  isAskedFor: boolean,
-  signal: AbortSignal | undefined,
-  readFile: (path: string) => Promise<Uint8Array<ArrayBuffer>>,
-): Promise<Device> {
-  // Loaded where it is used: whoever runs on WebAssembly does without.
-  const { createWebgpuDevice } = await import("./devices/webgpu/webgpu-device.ts");
-  const allowSoftware = isAskedFor || manifest.targets.wasm === undefined;
-  return createWebgpuDevice(manifest, { allowSoftware, signal, readFile });
+interface Opening {
+  readonly signal: AbortSignal | undefined;
+  readonly warn: (warning: Warning) => void;
+  readonly threads: number | undefined;
+  /** Reads a file of the artifact, verified. */
+  readonly readFile: (path: string) => Promise<Uint8Array<ArrayBuffer>>;
+  /** By name, and not by "auto". */
+  readonly isAskedFor: boolean;
 }
+
+/** How each device is opened. All but WebAssembly are loaded where they are used. */
+const openDevice: Readonly<Record<DeviceName, (manifest: Manifest, opening: Opening) => Promise<Device>>> = {
+  wasm: createWasmDevice,
+  async webgpu(manifest, { isAskedFor, signal, readFile }) {
+    const { createWebgpuDevice } = await import("./devices/webgpu/webgpu-device.ts");
+    const allowSoftware = isAskedFor || manifest.targets.wasm === undefined;
+    return createWebgpuDevice(manifest, { allowSoftware, signal, readFile });
+  },
+  async cuda(manifest, opening) {
+    const { createCudaDevice } = await importCuda();
+    return createCudaDevice(manifest, opening);
+  },
+};
+
+/** @throws BitloomError NO_DEVICE */
+async function importCuda(): Promise<typeof import("./devices/cuda/index.ts")> {
+  if (!isNode) {
+    throw new BitloomError("NO_DEVICE", "CUDA needs Node", { hint: "In a browser, use the webgpu device." });
+  }
+  // Not a literal: bundles for browsers must not have it.
+  const name = "bitloom/cuda";
+  try {
+    return await import(/* @vite-ignore */ /* webpackIgnore: true */ name);
+  } catch (cause) {
+    throw new BitloomError("NO_DEVICE", "bitloom/cuda cannot be loaded", {
+      received: (cause as Error).message,
+      hint: "Leave bitloom out of bundles for Node, or install it beside them.",
+      cause,
+    });
+  }
+}
+
+/** Every device, the fastest first. */
+const deviceNames = ["cuda", "webgpu", "wasm"] as const satisfies readonly DeviceName[];
+
+/** What may run an artifact here, the fastest first. */
+function candidates({ targets }: Manifest): readonly DeviceName[] {
+  const built = deviceNames.filter((name) => targets[name] !== undefined && (name !== "cuda" || isNode));
+  return built.length > 0 ? built : ["wasm"];
+}
+
+interface Failure {
+  readonly name: DeviceName;
+  readonly error: BitloomError;
+}
+
+/** Opens the first device that opens, and warns of each that comes before it and does not. */
+async function openFirst(
+  [name, ...others]: readonly DeviceName[],
+  open: (name: DeviceName) => Promise<Device>,
+  warn: (warning: Warning) => void,
+  failures: readonly Failure[] = [],
+): Promise<Device> {
+  let device: Device;
+  try {
+    device = await open(name!);
+  } catch (error) {
+    if (others.length === 0 || !isDevicesFault(error)) throw error;
+    return openFirst(others, open, warn, [...failures, { name: name!, error }]);
+  }
+  for (const failure of failures) {
+    const code = failure.name === "cuda" ? "NO_CUDA" : "NO_WEBGPU";
+    warn({ code, message: `Running on ${titles[name!]}. ${reason(failure.error)}` });
+  }
+  return device;
+}
+
+const titles: Readonly<Record<DeviceName, string>> = {
+  cuda: "CUDA",
+  webgpu: "WebGPU",
+  wasm: "WebAssembly",
+};
 
 /** Whether another device might do what this one did not. */
 function isDevicesFault(error: unknown): error is BitloomError {
-  const codes: readonly ErrorCode[] = [
+  const codes: readonly (ErrorCode | undefined)[] = [
     "NO_DEVICE",
     "LIMIT_EXCEEDED",
     "OUT_OF_MEMORY",
@@ -163,7 +234,8 @@ function isDevicesFault(error: unknown): error is BitloomError {
     "SELF_CHECK_FAILED",
     "DEVICE_FAILED",
   ];
-  return error instanceof BitloomError && codes.includes(error.code);
+  // By its code: bitloom/cuda may have an Error class of its own, where this module is in a bundle.
+  return error instanceof Error && codes.includes((error as Partial<BitloomError>).code);
 }
 
 /** An error without its hint, on one line. */

@@ -19,7 +19,7 @@ export interface DeviceCounters {
 
 /** What runs an artifact's entries: memory for its regions, and one call per entry. */
 export interface Device {
-  readonly name: "wasm" | "webgpu";
+  readonly name: "wasm" | "webgpu" | "cuda";
   /** What was chosen, for people: `relaxed SIMD, 4 threads`. */
   readonly description: string;
   /** Threads of the processor that compute. */

@@ -12,6 +12,7 @@ const entries = {
   index: "src/index.ts",
   cli: "src/cli/main.ts",
   runtime: "runtime/index.ts",
+  cuda: "runtime/devices/cuda/index.ts",
   ir: "ir/index.ts",
 } as const;
 

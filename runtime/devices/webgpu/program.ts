@@ -1,5 +1,6 @@
 import { type Argument, type Entry, type Region, type Step, TENSOR_ALIGNMENT } from "../../manifest.ts";
 import { evaluate, type SymbolValues } from "../../symbols.ts";
+import { holds, isFor } from "../steps.ts";
 import type { CompiledKernel } from "./kernels.ts";
 import type { RegionBuffers } from "./regions.ts";
 
@@ -79,8 +80,7 @@ export class EntryProgram {
     this.#symbols = new Map(symbols);
     this.#dispatches = this.#steps.flatMap((planned) => {
       const { guard, range, rangeY = 1, serves } = planned.step;
-      const guarded = guard && evaluate(guard.value, symbols);
-      if (guarded !== undefined && (guarded < guard!.lower || guarded > guard!.upper)) return [];
+      if (!holds(guard, symbols)) return [];
       const items = evaluate(range, symbols);
       const { kind, variant, pipeline } = planned.kernel;
       const groups = kind === "workgroup" ? items : Math.ceil(items / variant.workgroupSize);
@@ -104,7 +104,7 @@ export class EntryProgram {
     let current: GPUComputePipeline | undefined;
     let count = 0;
     for (const { serves, pipeline, bindings, x, y } of this.#dispatches) {
-      if (serves !== undefined && !outputs.some((name) => serves.includes(name))) continue;
+      if (!isFor(serves, outputs)) continue;
       count++;
       if (pipeline !== current) pass.setPipeline(pipeline);
       current = pipeline;
