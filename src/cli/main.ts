@@ -51,8 +51,11 @@ const headOption = () =>
     "storage of the embedding and output head; default: as in the checkpoint",
   ).choices(["f32", "bf16", "f16", "int8"]);
 const deviceOption = () =>
-  new Option("--device <name>", "where to run; auto takes a real GPU if the artifact was built for webgpu")
-    .choices(["auto", "wasm", "webgpu"])
+  new Option(
+    "--device <name>",
+    "where to run; auto takes the fastest that is here of what the artifact was built for",
+  )
+    .choices(["auto", "cuda", "webgpu", "wasm"])
     .default("auto");
 const boundOptions = (command: Command) =>
   command
@@ -132,6 +135,7 @@ program
   .command("doctor")
   .description("tell what this machine can run, and what to install for the rest")
   .option("--json", "print one JSON object instead of a list")
+  .option("--build-addon", "first build the addon for NVIDIA cards, for platforms that none is packed for")
   .action(async (options) => (await import("./commands/doctor.ts")).doctor(options));
 
 // Whoever reads the output may have enough of it (`| head`), which is no failure.

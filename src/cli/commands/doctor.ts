@@ -1,7 +1,10 @@
 import { spawnSync } from "node:child_process";
 import { availableParallelism, cpus, totalmem } from "node:os";
+import { join } from "node:path";
+import { packageRoot } from "../../../codegen/kernel/template-path.ts";
 import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import { BitloomError } from "../../../errors/index.ts";
+import { capabilityText, cudaFeatures } from "../../../runtime/devices/cuda/machine.ts";
 import { wasmFeatures, webgpuFeatures } from "../../../runtime/index.ts";
 import { version } from "../../version.ts";
 
@@ -13,8 +16,14 @@ interface Finding {
   readonly advice?: string;
 }
 
+export interface DoctorOptions {
+  readonly json?: boolean;
+  readonly buildAddon?: boolean;
+}
+
 /** Tells what this machine can run and what it would take to run more. */
-export async function doctor({ json }: { readonly json?: boolean }): Promise<void> {
+export async function doctor({ json, buildAddon }: DoctorOptions): Promise<void> {
+  if (buildAddon) compileAddon();
   const findings = await examine();
   if (json) {
     process.stdout.write(`${JSON.stringify({ version, findings })}\n`);
@@ -30,8 +39,6 @@ export async function doctor({ json }: { readonly json?: boolean }): Promise<voi
 async function examine(): Promise<Finding[]> {
   const { simd, relaxedSimd, threads } = wasmFeatures();
   const engine = `Node ${process.versions.node}, V8 ${process.versions.v8}`;
-  const compiler = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
-  const release = /release ([\d.]+)/.exec(compiler.stdout ?? "")?.[1];
   return [
     {
       name: "WebAssembly with SIMD",
@@ -55,37 +62,80 @@ async function examine(): Promise<Finding[]> {
         : "no shared memory",
     },
     { name: "Memory", ok: true, detail: `${formatBytes(totalmem())}; an artifact may use up to 4.29 GB` },
-    await examineGpu(),
-    {
-      name: "CUDA",
-      ok: false,
-      detail: `this version of bitloom compiles for WebAssembly and WebGPU only${release ? ` (nvcc ${release} is here)` : ""}`,
-    },
+    await finding("WebGPU", examineGpu),
+    await finding("CUDA", examineCuda),
+    examineNvcc(),
   ];
 }
 
-async function examineGpu(): Promise<Finding> {
-  const name = "WebGPU";
+/** What an examination finds, or why there is nothing to find. */
+async function finding(name: string, examine: () => Promise<Omit<Finding, "name">>): Promise<Finding> {
   try {
-    const { adapter, isSoftware, subgroups, packedDot, limits } = await webgpuFeatures();
-    const features = [
-      ...(subgroups ? ["subgroups"] : []),
-      ...(packedDot ? ["packed 8-bit dot product"] : []),
-      `buffers of ${formatBytes(limits.maxBufferSize)}`,
-      `bindings of ${formatBytes(limits.maxStorageBufferBindingSize)}, ${limits.maxStorageBuffersPerShaderStage} a kernel`,
-      `workgroups of ${limits.maxComputeInvocationsPerWorkgroup} with ${formatBytes(limits.maxComputeWorkgroupStorageSize)}`,
-    ];
-    return {
-      name,
-      ok: !isSoftware,
-      detail: `${adapter}: ${features.join(", ")}`,
-      ...(isSoftware && {
-        advice: "This processor plays the GPU; WebAssembly is faster. Install the GPU's driver.",
-      }),
-    };
+    return { name, ...(await examine()) };
   } catch (error) {
     if (!(error instanceof BitloomError)) throw error;
     const [summary] = error.message.split(" [", 1);
-    return { name, ok: false, detail: summary!, advice: error.hint };
+    const { expected, received, hint } = error;
+    const details = [summary, expected && `needed: ${expected}`, received].filter(Boolean);
+    return { name, ok: false, detail: details.join("; "), advice: hint };
   }
+}
+
+async function examineCuda(): Promise<Omit<Finding, "name">> {
+  const { driver, cards, freeBytes, compiler } = await cudaFeatures();
+  const names = cards.map(
+    ({ name, computeCapability, multiprocessors, totalBytes }) =>
+      `${name} (compute capability ${capabilityText(computeCapability)}, ${multiprocessors} multiprocessors, ${formatBytes(totalBytes)})`,
+  );
+  const nvrtc = compiler === undefined ? "no NVRTC" : `NVRTC ${compiler.version} (${compiler.library})`;
+  return {
+    ok: true,
+    detail: `${names.join(", ")}; ${formatBytes(freeBytes)} free on the first; driver for CUDA ${driver}; ${nvrtc}`,
+    ...(compiler === undefined && {
+      advice: "Without NVRTC, artifacts run whose build had nvcc (--target cuda --arch sm_90, …).",
+    }),
+  };
+}
+
+function examineNvcc(): Finding {
+  const { stdout } = spawnSync("nvcc", ["--version"], { encoding: "utf8" });
+  const release = /release ([\d.]+)/.exec(stdout ?? "")?.[1];
+  return {
+    name: "CUDA compiler",
+    ok: release !== undefined,
+    detail: release === undefined ? "no nvcc" : `nvcc ${release}: builds bring machine code for NVIDIA cards`,
+    ...(release === undefined && {
+      advice:
+        "Artifacts built here for cuda bring sources alone, which NVRTC compiles where they are loaded.",
+    }),
+  };
+}
+
+/** Builds the addon for this machine. @throws BitloomError NO_DEVICE with what its compiler says */
+function compileAddon(): void {
+  const script = join(packageRoot(), "runtime/native/build.js");
+  const { status, stderr } = spawnSync(process.execPath, [script], { encoding: "utf8" });
+  if (status === 0) return;
+  throw new BitloomError("NO_DEVICE", "The addon for NVIDIA cards was not built", {
+    received: stderr.trim(),
+    hint: "It takes cmake, a C++ compiler, and the npm packages cmake-js and node-addon-api.",
+  });
+}
+
+async function examineGpu(): Promise<Omit<Finding, "name">> {
+  const { adapter, isSoftware, subgroups, packedDot, limits } = await webgpuFeatures();
+  const features = [
+    ...(subgroups ? ["subgroups"] : []),
+    ...(packedDot ? ["packed 8-bit dot product"] : []),
+    `buffers of ${formatBytes(limits.maxBufferSize)}`,
+    `bindings of ${formatBytes(limits.maxStorageBufferBindingSize)}, ${limits.maxStorageBuffersPerShaderStage} a kernel`,
+    `workgroups of ${limits.maxComputeInvocationsPerWorkgroup} with ${formatBytes(limits.maxComputeWorkgroupStorageSize)}`,
+  ];
+  return {
+    ok: !isSoftware,
+    detail: `${adapter}: ${features.join(", ")}`,
+    ...(isSoftware && {
+      advice: "This processor plays the GPU; WebAssembly is faster. Install the GPU's driver.",
+    }),
+  };
 }
