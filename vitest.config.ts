@@ -14,9 +14,22 @@ export default defineConfig({
     ],
   },
   test: {
-    include: ["{src,ir,codegen,templates,runtime,errors,test,examples,bench}/**/*.test.ts"],
     setupFiles: ["test/support/setup.ts"],
     testTimeout: 60_000,
-    typecheck: { enabled: true, include: ["{src,test}/**/*.test-d.ts"] },
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "node",
+          include: ["{src,ir,codegen,templates,runtime,errors,test,examples,bench}/**/*.test.ts"],
+          typecheck: { enabled: true, include: ["{src,test}/**/*.test-d.ts"] },
+          provide: { webgpuEngine: "dawn" },
+        },
+      },
+      {
+        extends: true,
+        test: { name: "chromium", include: ["test/webgpu.test.ts"], provide: { webgpuEngine: "chromium" } },
+      },
+    ],
   },
 });

@@ -13,6 +13,7 @@ import type { OpName } from "../ir/ops/index.ts";
 import { runForwardPipeline } from "../ir/passes/pipelines.ts";
 import { printGraph } from "../ir/text/print.ts";
 import { launchBrowser } from "./support/browser.ts";
+import { castTo } from "./support/op-groups.ts";
 import { Random } from "./support/random.ts";
 import { exactOps, graphs, type RandomGraphOptions, randomTensors } from "./support/random-graph.ts";
 import { type Replay, replayInBrowser } from "./support/replay-page.ts";
@@ -61,9 +62,6 @@ async function attempt(trials: readonly Trial[]): Promise<number> {
   }
   return planned.filter(({ program: { binaries } }) => binaries.relaxed !== binaries.baseline).length;
 }
-
-/** Calls carry no bool. */
-const castTo = ["f32", "f16", "bf16", "i8", "u8", "i32", "u32"] as const;
 
 /** Random graphs with the seeds of their tensors. */
 function samples(options: RandomGraphOptions, count: number) {

@@ -1,30 +1,34 @@
-/** The WebGPU target against the reference interpreter, op by op, as the WASM target is. */
+/**
+ * The WebGPU target against the reference interpreter, op by op, as the WASM target is: once on Dawn in this process
+ * and once in headless Chromium, which are two projects of vitest.config.ts.
+ */
 import fc from "fast-check";
-import { beforeAll, describe, expect, test, vi } from "vitest";
-import { gpuRules } from "../codegen/schedule/gpu/rules.ts";
+import { afterAll, beforeAll, describe, expect, inject, test, vi } from "vitest";
 import type { TargetLimits } from "../codegen/schedule/limits.ts";
 import type { Graph } from "../ir/graph.ts";
 import { type InterpretResult, interpret } from "../ir/interpret.ts";
-import { type OpName, ops } from "../ir/ops/index.ts";
 import { runForwardPipeline } from "../ir/passes/pipelines.ts";
 import { type Tensor, tensor } from "../ir/tensor.ts";
 import { parseGraph } from "../ir/text/parse.ts";
-import { comparisons, wgslTier } from "./support/comparisons.ts";
+import { wgslTier } from "./support/comparisons.ts";
+import { attemptGroup, castTo, opGroups } from "./support/op-groups.ts";
 import { Random } from "./support/random.ts";
 import { graphs, randomTensors } from "./support/random-graph.ts";
-import { WebgpuHost, WebgpuProgram } from "./support/run-webgpu.ts";
+import { WebgpuProgram } from "./support/run-webgpu.ts";
 import { expectSameResults } from "./support/same-bits.ts";
 import { converse, smallModel } from "./support/small-model.ts";
 import { expectWithin } from "./support/tolerance.ts";
 import { hardTrials, nodeTrials, type Trial } from "./support/trials.ts";
+import { openWebgpuHost, type WebgpuHost } from "./support/webgpu-host.ts";
 
 // A software device compiles each kernel for seconds.
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 60_000 });
 
 let host: WebgpuHost;
 beforeAll(async () => {
-  host = await WebgpuHost.open();
+  host = await openWebgpuHost(inject("webgpuEngine"));
 });
+afterAll(() => host?.close());
 
 /** With kernels for all that the device can do, and with those that every device can where they differ. */
 async function attempt({ graphs, runs, check }: Trial, limits?: Partial<TargetLimits>): Promise<void> {
@@ -37,16 +41,9 @@ async function attempt({ graphs, runs, check }: Trial, limits?: Partial<TargetLi
   }
 }
 
-const castTo = ["f32", "f16", "bf16", "i8", "u8", "i32", "u32"] as const;
-
-function check(names: readonly OpName[], runs: number): Promise<void> {
-  return fc.assert(
-    fc.asyncProperty(graphs({ ops: names, size: 6, castTo }), fc.integer(), async (graph, seed) => {
-      for (const trial of nodeTrials(graph, seed, wgslTier)) await attempt(trial);
-    }),
-    { numRuns: runs },
-  );
-}
+test("has all that variants of kernels require, so that none is left out", () => {
+  expect(host.features).toEqual(["subgroups", "packedDot"]);
+});
 
 describe("vectors that break kernels", () => {
   test.each(hardTrials().map((trial) => [trial.name, trial] as const))("%s", (_, trial) => attempt(trial));
@@ -205,43 +202,7 @@ describe("whole graphs on the WebGPU target", () => {
 });
 
 describe("the WebGPU target op by op", () => {
-  test("covers just the ops it says it covers", () => {
-    for (const op of Object.keys(ops) as OpName[]) {
-      expect("uncovered" in Object(gpuRules[op]), op).toBe("uncovered" in Object(comparisons[op]));
-    }
-  });
-
-  test("elementwise", () =>
-    check(
-      [
-        "neg",
-        "abs",
-        "sign",
-        "sqrt",
-        "rsqrt",
-        "reciprocal",
-        "relu",
-        "relu2",
-        "to_f32",
-        "add",
-        "sub",
-        "mul",
-        "div",
-      ],
-      12,
-    ));
-  test("fused elementwise, cast, maximum and minimum", () =>
-    check(["elementwise", "cast", "max", "min"], 12));
-  test("math functions", () =>
-    check(["exp", "log", "tanh", "sigmoid", "erf", "silu", "gelu", "gelu_tanh"], 12));
-  test("reductions", () => check(["sum", "mean", "max_reduce", "min_reduce", "transpose"], 12));
-  test("movement", () =>
-    check(["reshape", "transpose", "slice", "concat", "cast", "broadcast", "pad", "axis_length"], 12));
-  test("rows", () => check(["rms_norm", "softmax", "transpose", "slice"], 8));
-  test("top k", () => check(["top_k", "neg", "transpose", "slice"], 8));
-  test("quantize", () => check(["quantize"], 6));
-  test("ternary products", () => check(["ternary_matmul", "quantize"], 4));
-  test("linear", () => check(["linear"], 3));
-  test("embedding", () => check(["embedding"], 8));
-  test("rope, cache and attention", () => check(["rope", "cache_write", "attention", "reshape"], 5));
+  test.each(opGroups.map((group) => [group.name, group] as const))("%s", (_, group) =>
+    attemptGroup(group, group.runs.webgpu, attempt, wgslTier),
+  );
 });

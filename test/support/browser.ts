@@ -94,15 +94,20 @@ onmessage = async ({ data }) => {
   }
 };`;
 
-/**
- * Asks a worker of a fresh page. Requests and replies are plain data and typed arrays; an error in the worker
- * is thrown here.
- */
-export async function askWorker<Request, Reply>(
+export interface PageWorker {
+  /**
+   * One request at a time. Requests and replies are plain data and typed arrays; an error in the worker is thrown
+   * here.
+   */
+  ask<Request, Reply>(request: Request): Promise<Reply>;
+  close(): Promise<void>;
+}
+
+/** A worker of a fresh page, which answers any number of requests. */
+export async function openWorker(
   browser: Browser,
   { answer, crossOriginIsolated, routes }: WorkerOptions,
-  request: Request,
-): Promise<Reply> {
+): Promise<PageWorker> {
   const server = await serve({
     crossOriginIsolated,
     routes: {
@@ -113,22 +118,39 @@ export async function askWorker<Request, Reply>(
     },
   });
   const page = await browser.newPage();
+  await page.goto(server.url);
+  const worker = await page.evaluateHandle(() => new Worker("/worker.js", { type: "module" }));
+  return {
+    async ask<Request, Reply>(request: Request): Promise<Reply> {
+      const said: { reply?: unknown; error?: string } = await worker.evaluate(
+        (worker, request) =>
+          new Promise((resolve) => {
+            worker.onmessage = ({ data }) => resolve(data);
+            worker.onerror = ({ message }) => resolve({ error: message });
+            worker.postMessage(request);
+          }),
+        request,
+      );
+      if (said.error !== undefined) throw new Error(`in the browser's worker: ${said.error}`);
+      return said.reply as Reply;
+    },
+    async close() {
+      await page.close();
+      await server.close();
+    },
+  };
+}
+
+/** Asks a worker of a fresh page one thing. */
+export async function askWorker<Request, Reply>(
+  browser: Browser,
+  options: WorkerOptions,
+  request: Request,
+): Promise<Reply> {
+  const worker = await openWorker(browser, options);
   try {
-    await page.goto(server.url);
-    const said: { reply?: unknown; error?: string } = await page.evaluate(
-      (request) =>
-        new Promise((resolve) => {
-          const worker = new Worker("/worker.js", { type: "module" });
-          worker.onmessage = ({ data }) => resolve(data);
-          worker.onerror = ({ message }) => resolve({ error: message });
-          worker.postMessage(request);
-        }),
-      request,
-    );
-    if (said.error !== undefined) throw new Error(`in the browser's worker: ${said.error}`);
-    return said.reply as Reply;
+    return await worker.ask<Request, Reply>(request);
   } finally {
-    await page.close();
-    await server.close();
+    await worker.close();
   }
 }

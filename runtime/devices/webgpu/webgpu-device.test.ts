@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { changedGpu, type GpuChange, real } from "../../../test/support/changed-gpu.ts";
 import { openGpu } from "../../../test/support/dawn.ts";
 import { rejectionOf } from "../../../test/support/errors.ts";
 import {
@@ -32,41 +33,7 @@ const offer = (value: unknown) => vi.stubGlobal("navigator", { gpu: value });
 beforeEach(() => offer(gpu));
 
 /** The machine's GPU, changed. */
-function changed(change: {
-  readonly limits?: Partial<GPUSupportedLimits>;
-  readonly info?: Partial<GPUAdapterInfo>;
-  readonly device?: (device: GPUDevice) => void;
-  readonly features?: readonly string[];
-}): unknown {
-  const over = <T extends object>(object: T, changes: object): T =>
-    new Proxy(object, {
-      get(target, key) {
-        if (key in changes) return changes[key as never];
-        const value = Reflect.get(target, key, target);
-        return typeof value === "function" ? value.bind(target) : value;
-      },
-    });
-  return over(gpu, {
-    requestAdapter: async (options: GPURequestAdapterOptions) => {
-      const adapter = (await gpu.requestAdapter(options))!;
-      return over(adapter, {
-        limits: over(adapter.limits, change.limits ?? {}),
-        info: over(adapter.info, change.info ?? {}),
-        features: change.features ? new Set(change.features) : adapter.features,
-        requestDevice: async (wanted: GPUDeviceDescriptor) => {
-          const device = await adapter.requestDevice(wanted);
-          change.device?.(device);
-          return device;
-        },
-      });
-    },
-  });
-}
-
-/** A machine whose software GPU passes for a real one. */
-const real = {
-  info: { isFallbackAdapter: false, description: "Real", vendor: "", architecture: "", device: "" },
-};
+const changed = (change: GpuChange): GPU => changedGpu(gpu, change);
 
 const loaded: Model[] = [];
 afterEach(async () => {
