@@ -194,6 +194,39 @@ describe("whole graphs on the WebGPU target", () => {
     }
   });
 
+  test.each([
+    ["batch, 1100", 1, "[batch]"],
+    ["batch, 3, 33", -1, "[batch, 3]"],
+    ["100, batch", 0, "[batch]"],
+    ["600, 40", 0, "[40]"],
+    ["2, 70, batch, 5", 1, "[2, batch, 5]"],
+  ])("f32[%s] reduced along its long axis %i", async (dims, axis, results) => {
+    const ops = ["sum", "mean", "max_reduce", "min_reduce"] as const;
+    const graph = parseGraph(`graph @g(batch <= 3) {
+      %x: input f32[${dims}]
+      ${ops.map((op) => `%${op}: f32${results} = ${op}(%x) {axis = ${axis}, keep_dims = false}`).join("\n")}
+      return ${ops.map((op) => `${op} = %${op}`).join(", ")}
+    }`);
+    for (const trial of nodeTrials(graph, 3, wgslTier)) await attempt(trial);
+  });
+
+  test("a long axis of a transposed tensor is reduced where it lies", async () => {
+    const graph = parseGraph(`graph @g(batch <= 3) {
+      %x: input f32[batch, 2, 90]
+      %t: f32[90, batch, 2] = transpose(%x) {permutation = [2, 0, 1]}
+      %rows: f32[batch, 2] = max_reduce(%t) {axis = 0, keep_dims = false}
+      %u: f32[90, 2, batch] = transpose(%x) {permutation = [2, 1, 0]}
+      %scattered: f32[2, batch] = max_reduce(%u) {axis = 0, keep_dims = false}
+      return rows = %rows, scattered = %scattered
+    }`);
+    const x = tensor(
+      "f32",
+      [3, 2, 90],
+      Array.from({ length: 540 }, (_, i) => ((i * 7919) % 541) - 300),
+    );
+    await expectExact(graph, { x }, 1);
+  });
+
   test("a language model prefills in chunks and decodes, its states carried from call to call", async () => {
     const { reference, entries } = smallModel();
     const program = await WebgpuProgram.compile(entries, host);

@@ -49,7 +49,7 @@ const scalarRules = Object.fromEntries(
   scalarNames.map((fn) => [fn, scalarRule(fn as UnaryFunction | BinaryFunction)]),
 ) as unknown as ScalarRules;
 
-type ReductionOp = "sum" | "mean" | "max_reduce" | "min_reduce";
+export type ReductionOp = "sum" | "mean" | "max_reduce" | "min_reduce";
 
 function reductionRule(kind: Reduction) {
   return (node: NodeOf<ReductionOp>, context: RuleContext) => {

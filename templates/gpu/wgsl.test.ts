@@ -126,6 +126,13 @@ const specializations: Specialization[] = [
     reduces: false,
   },
   {
+    file: "reduce.ts",
+    kernel: "reduce",
+    small: { workgroupSize: 32, columns: 8, kind: "mean" },
+    large: { workgroupSize: 256, columns: 1, kind: "max" },
+    reduces: false,
+  },
+  {
     file: "top-k.ts",
     kernel: "topK",
     small: { workgroupSize: 32, all: true },

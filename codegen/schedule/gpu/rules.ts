@@ -3,6 +3,7 @@ import { tensorRules } from "../tensor-rules.ts";
 import { uncoveredRules } from "../uncovered.ts";
 import { embeddingRule } from "./embedding.ts";
 import { linearRule, ternaryMatmulRule } from "./matmul.ts";
+import { reductionRule } from "./reduction.ts";
 import { quantizeRule, rmsNormRule, softmaxRule } from "./row-wise.ts";
 import { attentionRule, cacheWriteRule, ropeRule } from "./sequence.ts";
 import { topKRule } from "./top-k.ts";
@@ -11,6 +12,10 @@ import { topKRule } from "./top-k.ts";
 export const gpuRules: RuleTable = {
   ...tensorRules,
   ...uncoveredRules,
+  sum: reductionRule("sum", "sum"),
+  mean: reductionRule("mean", "mean"),
+  max_reduce: reductionRule("max_reduce", "max"),
+  min_reduce: reductionRule("min_reduce", "min"),
   ternary_matmul: ternaryMatmulRule,
   linear: linearRule,
   embedding: embeddingRule,

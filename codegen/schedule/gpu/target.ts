@@ -18,6 +18,7 @@ const files: Readonly<Record<string, TemplateFile>> = {
   "dense-gemv": { file: "dense-gemv", fn: "denseGemv", variants: reducing },
   embedding: { file: "embedding", fn: "embedding" },
   quantize: { file: "quantize", fn: "quantize", variants: reducing },
+  reduce: { file: "reduce", fn: "reduce" },
   "rms-norm": { file: "rms-norm", fn: "rmsNorm", variants: reducing },
   rope: { file: "rope", fn: "rope" },
   "row-magnitudes": { file: "quantize", fn: "rowMagnitudes", variants: reducing },
