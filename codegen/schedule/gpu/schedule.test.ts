@@ -55,7 +55,7 @@ test("a plan reads as steps over workgroups and items", async () => {
       ternary_matmul %y  ternary_gemv_one_row_scale_residual  24 x seq workgroups                                                              if seq = 1
       ternary_matmul %y  ternary_gemv_scale_residual          24 x ceildiv(seq, 4) workgroups                                                  if 2 <= seq <= 8
       ternary_matmul %y  ternary_gemm_scale_residual          3 x ceildiv(seq, 32) workgroups  weights 3.46 kB  read 7.74 kB  written 6.14 kB  if 9 <= seq <= 16
-      relu %z            elementwise_relu                     seq * 32 items                                    read 2.05 kB  written 2.05 kB
+      relu %z            elementwise_relu                     seq * 32 items                                    read 2.05 kB  written 2.05 kB  for z
     "
   `);
 });
