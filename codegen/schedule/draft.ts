@@ -40,6 +40,13 @@ export type DraftArgument =
   | { readonly kind: "f32"; readonly value: number }
   | { readonly kind: "scratch" };
 
+/** How the elements of a buffer of f32 are computed where they are read. */
+export interface Computed {
+  /** From what `arguments` are, and last the index of an element (i32), to its value. */
+  readonly element: KernelFunction;
+  readonly arguments: readonly DraftArgument[];
+}
+
 /** Workgroups along x and y. */
 export type Grid = readonly [x: SymbolExpr, y: SymbolExpr];
 
@@ -109,3 +116,4 @@ export function touching(argument: BufferArgument, bytes: SymbolExpr): BufferArg
 }
 
 export const i32Argument = (value: SymbolExpr): DraftArgument => ({ kind: "i32", value });
+export const f32Argument = (value: number): DraftArgument => ({ kind: "f32", value });

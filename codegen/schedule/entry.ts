@@ -6,6 +6,7 @@ import {
   resultsOf,
   type SourceLocation,
   topologicalOrder,
+  users,
   type Value,
 } from "../../ir/graph.ts";
 import type { OpName } from "../../ir/ops/index.ts";
@@ -13,7 +14,9 @@ import { isBuildTime } from "../../ir/passes/partition-parameters.ts";
 import type { Dim, DType } from "../../ir/types.ts";
 import { formatDims, formatType } from "../../ir/types.ts";
 import type { SymbolExpr, TensorSlot } from "../../runtime/manifest.ts";
+import type { KernelFunction } from "../kernel/ir.ts";
 import {
+  type Computed,
   type DraftStep,
   elementBytes,
   type GeneratedCall,
@@ -21,6 +24,7 @@ import {
   type Place,
   type Storage,
 } from "./draft.ts";
+import { findGroups, type Group, type Pattern } from "./groups.ts";
 import type { IoRegion } from "./io.ts";
 import type { TargetCode } from "./lanes.ts";
 import { type KernelLibrary, orderArguments, type TemplateCall } from "./library.ts";
@@ -36,6 +40,7 @@ import type { WeightRegion } from "./weights.ts";
 /** What all entries of a plan share. */
 export interface Shared {
   readonly rules: RuleTable;
+  readonly patterns: readonly Pattern[];
   readonly target: string;
   readonly code: TargetCode;
   readonly limits: TargetLimits;
@@ -109,6 +114,8 @@ class EntryScheduler implements RuleContext {
   readonly #copies = new Map<Value, Place>();
   /** Values that share another value's memory. */
   readonly #views = new Set<Value>();
+  /** What is computed where it is read, until a step needs it in memory. */
+  readonly #deferred = new Map<Storage, { readonly computed: Computed; readonly store: () => void }>();
   readonly #uses = new Map<Value, number>();
   readonly #steps: DraftStep[] = [];
   readonly #minimums = new Map<string, number>();
@@ -136,7 +143,16 @@ class EntryScheduler implements RuleContext {
     for (const value of [...order.flatMap((node) => node.operands), ...resultsOf(graph)]) {
       this.#uses.set(value, (this.#uses.get(value) ?? 0) + 1);
     }
-    for (const node of order) this.#schedule(node);
+    const [readers, results] = [users(graph), new Set(resultsOf(graph))];
+    const groups = findGroups(order, this.#shared.patterns, {
+      of: (value) => readers.get(value) ?? [],
+      isResult: (value) => results.has(value),
+    });
+    for (const node of order) {
+      const group = groups.get(node);
+      if (group === undefined) this.#schedule(node);
+      else if (node === group.nodes.at(-1)) this.#scheduleGroup(group);
+    }
     const outputs = this.#placeOutputs();
     this.#storeNextStates();
     return {
@@ -158,10 +174,21 @@ class EntryScheduler implements RuleContext {
         ...(node.location && { location: formatLocation(node.location) }),
       });
     }
-    const name = node.results[0]?.name;
-    this.#label = name === undefined ? node.op : `${node.op} %${name}`;
-    this.#location = node.location;
+    this.#describe([node.op], node.results, node.location);
     rule(node, this);
+  }
+
+  #scheduleGroup({ nodes, schedule }: Group): void {
+    const last = nodes.at(-1)!;
+    this.#describe([...new Set(nodes.map(({ op }) => op))], last.results, last.location);
+    if (!schedule(this)) for (const node of nodes) this.#schedule(node);
+  }
+
+  /** What the next steps are labelled with. */
+  #describe(ops: readonly OpName[], [result]: readonly Value[], location?: SourceLocation): void {
+    const name = result?.name;
+    this.#label = `${ops.join("+")}${name === undefined ? "" : ` %${name}`}`;
+    this.#location = location;
   }
 
   #slot(name: string, value: Value, storage: Storage): TensorSlot {
@@ -197,6 +224,7 @@ class EntryScheduler implements RuleContext {
     return this.#graph.outputs.map(({ name, value }) => {
       const place = this.place(value);
       const { buffer } = place;
+      this.#store(buffer);
       const whole =
         place.offset === 0 && isContiguous(place) && this.upperBound(buffer.bytes) === this.#bytesOf(value);
       const alias = whole && buffer.region === "io" ? buffer.offset : undefined;
@@ -317,13 +345,42 @@ class EntryScheduler implements RuleContext {
     );
   }
 
+  defer(value: Value, computed: Computed, store: (place: Place) => void): void {
+    const place = this.allocate(value);
+    const label = this.#label;
+    this.#deferred.set(place.buffer, {
+      computed,
+      store: () => {
+        const reader = this.#label;
+        this.#label = label;
+        store(place);
+        this.#label = reader;
+      },
+    });
+  }
+
+  computed(value: Value): Computed | undefined {
+    return this.#uses.get(value) === 1 ? this.#deferred.get(this.place(value).buffer)?.computed : undefined;
+  }
+
+  /** Has a deferred buffer computed, before a step or a caller reads it. */
+  #store(buffer: Storage): void {
+    const deferred = this.#deferred.get(buffer);
+    this.#deferred.delete(buffer);
+    deferred?.store();
+  }
+
+  helper(template: string): KernelFunction {
+    return this.#shared.library.helper(template);
+  }
+
   needScratch(bytes: number): void {
     this.#scratchBytes = Math.max(this.#scratchBytes, align(bytes));
   }
 
   generate(call: GeneratedCall): void {
     const kernel = this.#shared.library.generated(call);
-    this.#steps.push({
+    this.#emit({
       kernel: kernel.name,
       arguments: call.arguments,
       range: call.range,
@@ -334,7 +391,7 @@ class EntryScheduler implements RuleContext {
   call(call: TemplateCall, range: SymbolExpr | Grid, guard?: DraftStep["guard"]): void {
     const kernel = this.#shared.library.template(call);
     const [x, y] = isGrid(range) ? range : [range];
-    this.#steps.push({
+    this.#emit({
       kernel: kernel.name,
       arguments: orderArguments(kernel, call),
       range: x,
@@ -342,6 +399,11 @@ class EntryScheduler implements RuleContext {
       ...(guard && { guard }),
       label: this.#label,
     });
+  }
+
+  #emit(step: DraftStep): void {
+    for (const argument of step.arguments) if (argument.kind === "buffer") this.#store(argument.storage);
+    this.#steps.push(step);
   }
 }
 

@@ -48,7 +48,7 @@ export function prologueOf(
   const oneRow = context.upperBound(elementCount(dims.slice(0, -1))) === 1;
   const inlined = inlineExpr(expr, operands, context.code, { oneRow });
   return {
-    words: functionNames(expr),
+    words: [...inlined.words, ...functionNames(expr)],
     options: inlineOptions("prologue", inlined, context),
     inlineKey: inlined.key,
     captured: capturedArguments(inlined),

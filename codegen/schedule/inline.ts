@@ -3,8 +3,15 @@ import { formatScalar, type ScalarExpr } from "../../ir/scalar.ts";
 import type { Dim } from "../../ir/types.ts";
 import type { SymbolExpr } from "../../runtime/manifest.ts";
 import * as b from "../kernel/build.ts";
-import type { BufferParameter, Expr, InlineFunction, Parameter } from "../kernel/ir.ts";
-import { bufferArgument, type DraftArgument, i32Argument, type Place, storageType } from "./draft.ts";
+import type { Expr, InlineFunction, KernelFunction, Parameter } from "../kernel/ir.ts";
+import {
+  bufferArgument,
+  type Computed,
+  type DraftArgument,
+  i32Argument,
+  type Place,
+  storageType,
+} from "./draft.ts";
 import type { Lanes, TargetCode } from "./lanes.ts";
 import type { RuleContext } from "./rules.ts";
 import { scalarCode } from "./scalar-code.ts";
@@ -16,6 +23,8 @@ export interface Inlined {
   readonly scalar: InlineFunction;
   /** Several columns from `column` on; undefined where an operand's columns are not neighbours, or the target has no lanes. */
   readonly vector: InlineFunction | undefined;
+  /** Names of the functions that compute operands. */
+  readonly words: readonly string[];
   /** Equal keys mean equal code. */
   readonly key: string;
   /** Arguments for the captures of one function, in order. */
@@ -28,8 +37,10 @@ export type OperandRole = "scale" | "vector" | "full";
 
 interface Reader {
   readonly role: OperandRole;
-  readonly place: Place;
-  readonly buffer: BufferParameter;
+  readonly operand: RowOperand;
+  /** What names its captures, and with the types of its strides tells how it is read. */
+  readonly name: string;
+  readonly pattern: string;
   /** Elements between rows; captured unless it is 0 or 1. */
   readonly rowStride: SymbolExpr;
   readonly columnStride: SymbolExpr;
@@ -56,11 +67,32 @@ export function inlineExpr(
   };
   const row = b.local("row", "i32");
   const column = b.local("column", "i32");
-  const indices = readers.map(({ buffer, place, rowStride, columnStride }) => {
-    captures.push(buffer);
-    captured.push(bufferArgument(place));
-    const rowOffset = b.mul(row, strideOf(`${buffer.name}_row`, rowStride));
-    return b.add(rowOffset, b.mul(column, strideOf(`${buffer.name}_column`, columnStride)));
+  const helpers: KernelFunction[] = [];
+  /** How each operand's elements at (row, column) are had. */
+  const elements = readers.map((reader): ((lanes: Lanes) => Expr) => {
+    const { name, rowStride, columnStride } = reader;
+    const { place, computed } = reader.operand;
+    const at = (): Expr => {
+      const rowOffset = b.mul(row, strideOf(`${name}_row`, rowStride));
+      return b.add(rowOffset, b.mul(column, strideOf(`${name}_column`, columnStride)));
+    };
+    if (computed === undefined) {
+      const buffer = b.buffer(name, storageType(place.dtype));
+      captures.push(buffer);
+      captured.push(bufferArgument(place));
+      const index = at();
+      return (lanes) => lanes.load(buffer, index, columnStride === 0);
+    }
+    const own = computed.element.parameters.slice(0, -1).map((parameter) => ({
+      ...parameter,
+      name: `${name}_${parameter.name}`,
+    }));
+    captures.push(...own);
+    captured.push(...computed.arguments);
+    helpers.push(...computed.element.helpers, computed.element);
+    const index = b.add(strideOf(`${name}_offset`, place.offset), at());
+    const values = own.map((p) => (p.kind === "buffer" ? p : b.local(p.name, p.type)));
+    return () => b.call(computed.element, [...values, index]);
   });
   const make = (lanes: Lanes): InlineFunction => {
     const code = scalarCode(expr, {
@@ -68,8 +100,7 @@ export function inlineExpr(
       prefix: "e",
       leaf: (leaf) => {
         if (leaf.kind === "acc") return b.local("acc", lanes.type(options.acc!));
-        const { buffer, columnStride } = readers[leaf.index]!;
-        return lanes.load(buffer, indices[leaf.index]!, columnStride === 0);
+        return elements[leaf.index]!(lanes);
       },
       integer: (leaf) =>
         leaf.kind === "acc" ? options.acc === "i32" : operands[leaf.index]!.place.dtype === "i32",
@@ -83,16 +114,18 @@ export function inlineExpr(
       captures,
       body: code.body,
       result: code.result,
-      helpers: code.helpers,
+      helpers: [...helpers, ...code.helpers],
     };
   };
-  const step = (stride: SymbolExpr) => (stride === 0 ? "0" : stride === 1 ? "1" : "s");
-  const patterns = readers.map((r) => `${r.buffer.element}${step(r.rowStride)}${step(r.columnStride)}`);
-  const vectorizes = readers.every((r) => r.columnStride === 0 || r.columnStride === 1);
+  const vectorizes = readers.every(
+    ({ operand, columnStride }) =>
+      operand.computed === undefined && (columnStride === 0 || columnStride === 1),
+  );
   return {
     scalar: make(target.one),
     vector: vectorizes && target.many !== undefined ? make(target.many) : undefined,
-    key: `${formatScalar(expr)}:${options.acc ?? ""}:${patterns.join(",")}`,
+    words: readers.flatMap(({ operand }) => operand.computed?.element.name ?? []),
+    key: `${formatScalar(expr)}:${options.acc ?? ""}:${readers.map(({ pattern }) => pattern).join(",")}`,
     captured,
     roles: readers.map(({ role }) => role),
   };
@@ -102,29 +135,43 @@ export function inlineExpr(
 export interface RowOperand {
   readonly place: Place;
   readonly rank: number;
+  /** Present where its elements are computed, and do not lie at the place. */
+  readonly computed?: Computed;
 }
 
-/** Operands as evenly spaced rows of a result of these dims; copied where their rows are not. */
+/**
+ * Operands as evenly spaced rows of a result of these dims; copied where their rows are not. A kernel that reads each
+ * element `once` computes those that are deferred.
+ */
 export function rowOperands(
   operands: readonly Value[],
   dims: readonly Dim[],
   context: RuleContext,
+  once = false,
 ): readonly RowOperand[] {
   return operands.map((operand) => {
     const own = context.place(operand);
+    const rank = own.dims.length;
     const spread = broadcastView(own, dims);
-    const place = rowsOf(spread) === undefined ? context.copy(spread, `${own.buffer.name} spread`) : spread;
-    return { place, rank: own.dims.length };
+    if (rowsOf(spread) === undefined)
+      return { place: context.copy(spread, `${own.buffer.name} spread`), rank };
+    const computed = once ? context.computed(operand) : undefined;
+    return { place: spread, rank, ...(computed && { computed }) };
   });
 }
 
-function reader({ place, rank }: RowOperand, index: number, oneRow: boolean): Reader {
+function reader(operand: RowOperand, index: number, oneRow: boolean): Reader {
+  const { place, rank, computed } = operand;
   const rows = rowsOf(place)!;
   const rowStride = oneRow || rows.rows === 1 ? 0 : rows.rowStride;
   const columnStride = rows.columns === 1 ? 0 : rows.columnStride;
+  const step = (stride: SymbolExpr) => (stride === 0 ? "0" : stride === 1 ? "1" : "s");
+  const source = computed?.element.name ?? storageType(place.dtype);
+  const strides = [...(computed ? [place.offset] : []), rowStride, columnStride];
   return {
-    place,
-    buffer: b.buffer(`x${index}`, storageType(place.dtype)),
+    operand,
+    name: `x${index}`,
+    pattern: `${source}${strides.map(step).join("")}`,
     rowStride,
     columnStride,
     role: columnStride === 0 ? "scale" : rank === 1 ? "vector" : "full",

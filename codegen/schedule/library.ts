@@ -81,6 +81,12 @@ export class KernelLibrary {
     return kernel;
   }
 
+  /** A template without options as a function that other kernels call. */
+  helper(name: string): KernelFunction {
+    const { template } = this.#templates.get(name)!;
+    return specialize(template, { name: name.replaceAll("-", "_") });
+  }
+
   #unique(name: string): string {
     const count = (this.#names.get(name) ?? 0) + 1;
     this.#names.set(name, count);

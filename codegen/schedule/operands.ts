@@ -27,16 +27,23 @@ export interface HeadRows {
   readonly stride: SymbolExpr;
 }
 
-/** A tensor [a, b, heads, dim] as evenly spaced (a, b) rows; copied where it is not. */
-export function headRows(value: Value, context: RuleContext): HeadRows {
+/** A tensor [a, b, heads, dim] as evenly spaced (a, b) rows; undefined where it is not. */
+export function spacedHeadRows(value: Value, context: RuleContext): HeadRows | undefined {
   const place = context.place(value);
   const rows = mergeAxes(place.dims.slice(0, 2), [place.strides.slice(0, 2)]);
   const row = mergeAxes(place.dims.slice(2), [place.strides.slice(2)]);
   const rowStride = rows.strides[0]![0];
   const whole = row.dims.length === 0 || (row.dims.length === 1 && row.strides[0]![0] === 1);
-  const width = elementCount(place.dims.slice(2));
-  if (whole && rows.dims.length <= 1) return { place, stride: rowStride ?? width };
-  return { place: context.contiguous(value), stride: width };
+  if (!whole || rows.dims.length > 1) return undefined;
+  return { place, stride: rowStride ?? elementCount(place.dims.slice(2)) };
+}
+
+/** A tensor [a, b, heads, dim] as evenly spaced (a, b) rows; copied where it is not. */
+export function headRows(value: Value, context: RuleContext): HeadRows {
+  const spaced = spacedHeadRows(value, context);
+  if (spaced !== undefined) return spaced;
+  const place = context.contiguous(value);
+  return { place, stride: elementCount(place.dims.slice(2)) };
 }
 
 export function weightArgument(

@@ -2,7 +2,8 @@ import type { NodeOf, Value } from "../../ir/graph.ts";
 import type { OpName } from "../../ir/ops/index.ts";
 import type { Dim, DType } from "../../ir/types.ts";
 import type { SymbolExpr } from "../../runtime/manifest.ts";
-import type { DraftStep, GeneratedCall, Grid, Place, Storage } from "./draft.ts";
+import type { KernelFunction } from "../kernel/ir.ts";
+import type { Computed, DraftStep, GeneratedCall, Grid, Place, Storage } from "./draft.ts";
 import type { TargetCode } from "./lanes.ts";
 import type { TemplateCall } from "./library.ts";
 import type { TargetLimits } from "./limits.ts";
@@ -53,6 +54,16 @@ export interface RuleContext {
   view(value: Value, place: Place): void;
   /** Whether this node alone reads a value that owns its memory, so that the node may overwrite it. */
   mayOverwrite(value: Value): boolean;
+
+  /**
+   * Says that a value is computed where it is read: by `computed` in the one kernel that can, or else by what `store`
+   * emits before the first step that has its place among its arguments. A value that is read once gains by it.
+   */
+  defer(value: Value, computed: Computed, store: (place: Place) => void): void;
+  /** How this node, its only reader, may compute the elements of the buffer in which a value lies, if that is deferred. */
+  computed(value: Value): Computed | undefined;
+  /** A template without options, as a function for other kernels to call. */
+  helper(template: string): KernelFunction;
 
   /** Makes each thread's scratch memory at least this large. */
   needScratch(bytes: number): void;

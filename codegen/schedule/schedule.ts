@@ -11,6 +11,7 @@ import { cpuTarget } from "./cpu/target.ts";
 import type { DraftArgument, DraftStep } from "./draft.ts";
 import { type DraftEntry, draftEntry, StateRegion } from "./entry.ts";
 import { gpuTarget } from "./gpu/target.ts";
+import type { Pattern } from "./groups.ts";
 import { IoRegion } from "./io.ts";
 import type { TargetCode } from "./lanes.ts";
 import { KernelLibrary, type Templates } from "./library.ts";
@@ -25,6 +26,8 @@ import { WeightRegion } from "./weights.ts";
 /** What the schedule needs to know of a target class. */
 export interface TargetClass {
   readonly rules: RuleTable;
+  /** Neighbours that one rule computes; none if absent. */
+  readonly patterns?: readonly Pattern[];
   readonly templates: Templates;
   readonly code: TargetCode;
   readonly limits: TargetLimits;
@@ -109,8 +112,8 @@ function scheduleTarget(
   memory: SharedMemory,
 ): ScheduledTarget {
   const library = new KernelLibrary(target.templates);
-  const { rules, code, limits } = target;
-  const shared = { target: name, rules, code, limits, library, ...memory };
+  const { rules, patterns = [], code, limits } = target;
+  const shared = { target: name, rules, patterns, code, limits, library, ...memory };
   const names = Object.keys(graphs);
   const order = names.toSorted((a, b) => Number(b === "decode") - Number(a === "decode"));
   const inOrder = new Map(order.map((entry) => [entry, draftEntry(entry, graphs[entry]!, shared)]));

@@ -40,28 +40,28 @@ export function attentionCombine(
   capacity: i32,
 ): void {
   const stride = workgroupCount() * options.workgroupSize;
-  const width = heads * dim;
-  for (let i = workgroupId() * options.workgroupSize + localId(); i < batch * width; i += stride) {
-    out[i] = combinedAttention(partials, positions, i / width, i % width, heads, dim, splits, keys, capacity);
+  const elements = batch * heads * dim;
+  for (let i = workgroupId() * options.workgroupSize + localId(); i < elements; i += stride) {
+    out[i] = combinedAttention(partials, positions, heads, dim, splits, keys, capacity, i);
   }
 }
 
-/** The output of attention at (sequence, column), column = head * dim + element. */
+/** One element of the output of attention; `index` counts those of [batch, heads, dim]. */
 export function combinedAttention(
   partials: Buffer<f32>,
   positions: Buffer<i32>,
-  row: i32,
-  column: i32,
   heads: i32,
   dim: i32,
   splits: i32,
   keys: i32,
   capacity: i32,
+  index: i32,
 ): f32 {
-  const visible = visibleKeys({ cached: true }, positions, capacity, row, 0);
+  const head = index / dim;
+  const visible = visibleKeys({ cached: true }, positions, capacity, head / heads, 0);
   const used = (visible + keys - 1) / keys;
   const width = dim + 2;
-  const first = (row * heads + column / dim) * splits * width;
+  const first = head * splits * width;
   let largest: f32 = LOWEST;
   for (let split: i32 = 0; split < used; split++) {
     largest = math.max(largest, partials[first + split * width + dim]!);
@@ -72,7 +72,7 @@ export function combinedAttention(
     const from = first + split * width;
     const factor = exp(partials[from + dim]! - largest);
     sum += factor * partials[from + dim + 1]!;
-    value += factor * partials[from + (column % dim)]!;
+    value += factor * partials[from + (index % dim)]!;
   }
   return value / sum;
 }

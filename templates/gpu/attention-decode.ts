@@ -22,6 +22,7 @@ import {
 } from "bitloom/kernel";
 import { visibleKeys } from "./cached-keys.ts";
 import { exp } from "./math.ts";
+import { tableRow } from "./rotation.ts";
 import { LOWEST } from "./softmax.ts";
 import { type WorkgroupOptions, workgroupMax, workgroupSum } from "./workgroup.ts";
 
@@ -119,8 +120,7 @@ export function attentionDecode(
     const rotated = (from: i32, i: i32): f32 => {
       if (!options.fresh) return q[from + i]!;
       const pair = select(i < half, i, i - half);
-      const clamped = select(position < length, position, length - 1);
-      const angle = select(clamped < 0, 0, clamped) * half + pair;
+      const angle = tableRow(position, length, half) + pair;
       const c = cos[angle]!;
       const s = sin[angle]!;
       const low = q[from + pair]!;

@@ -4,10 +4,10 @@ import {
   type i32,
   localId,
   type Static,
-  select,
   workgroupCount,
   workgroupId,
 } from "bitloom/kernel";
+import { tableRow } from "./rotation.ts";
 
 export interface RopeOptions {
   workgroupSize: number;
@@ -49,8 +49,7 @@ export function rope(
     const head = (pair - row * rowPairs) / half;
     const i = pair % half;
     const position = positions[row / seq]! + (row % seq);
-    const clamped = select(position < length, position, length - 1);
-    const angle = select(clamped < 0, 0, clamped) * half + i;
+    const angle = tableRow(position, length, half) + i;
     const from = row * xStride + head * dim + i;
     const to = (row * heads + head) * dim + i;
     const low = x[from]!;

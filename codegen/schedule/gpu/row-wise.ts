@@ -1,49 +1,29 @@
-import type { NodeOf, Value } from "../../../ir/graph.ts";
-import { arg } from "../../../ir/scalar.ts";
-import { codesPlace, paddedColumns } from "../activation-codes.ts";
-import { bufferArgument, type DraftArgument, i32Argument } from "../draft.ts";
+import type { NodeOf } from "../../../ir/graph.ts";
+import { bufferArgument } from "../draft.ts";
 import { prologueOf } from "../epilogue.ts";
-import { rowOperands } from "../inline.ts";
-import { leadingRows } from "../operands.ts";
+import { quantizeWork, type RowWork, rmsNormWork, softmaxWork } from "../row-work.ts";
 import type { RuleContext } from "../rules.ts";
 import { fittingRows } from "./fit.ts";
 import { rowShape, strided } from "./grid.ts";
 
-/** Buffers of the quantizer without those of its prologue. */
+/** Buffers of the quantizer, and of a norm, without those of the prologue. */
 const QUANTIZE_BUFFERS = 5;
+const NORM_BUFFERS = 2;
 
 export function quantizeRule(node: NodeOf<"quantize">, context: RuleContext): void {
-  const { bits, granularity, prologue, eps } = node.attributes;
-  const [codes, d, sums] = node.results as [Value, Value, Value];
-  const norm = eps !== undefined;
-  const perTensor = granularity === "tensor";
-  const own = norm ? node.operands.slice(0, -1) : node.operands;
-  const dims = context.dims(codes);
-  const k = dims.at(-1) as number;
-  const { expr, operands } = fittingRows(
-    prologue ?? arg(0),
-    own,
-    dims,
-    context.limits.buffers - QUANTIZE_BUFFERS,
-    context,
-  );
-  const head = prologueOf(expr, operands, dims, context);
-  const place = codesPlace(codes, context);
-  context.assign(codes, place);
-  const perRow = bufferArgument(context.allocate(d));
-  const rows = leadingRows(codes, context);
+  const work = quantizeWork(node, context);
+  const { norm, perTensor, qmax, dims, rows } = work;
+  const shape = rowShape(work.k, context);
+  // Two kernels read a tensor's rows.
+  const once = shape.held > 0 && !perTensor;
+  const fitting = fittingRows(work, context.limits.buffers - QUANTIZE_BUFFERS, once, context);
+  const head = prologueOf(fitting.expr, fitting.operands, dims, context);
   const grid = strided(rows, context);
+  const options = { ...shape, norm };
   const words = [...head.words, ...(norm ? ["rms_norm"] : [])];
-  const shared = {
-    normWeight: norm ? bufferArgument(context.contiguous(node.operands.at(-1)!)) : perRow,
-    rows: i32Argument(rows),
-    k: i32Argument(k),
-    eps: { kind: "f32", value: eps ?? 0 },
-  } as const;
-  const options = { ...rowShape(k, context), norm };
   const magnitudes = perTensor
     ? bufferArgument(context.temporary("magnitudes", "u32", dims.slice(0, -1)))
-    : perRow;
+    : work.arguments.d!;
   if (perTensor) {
     context.call(
       {
@@ -51,7 +31,7 @@ export function quantizeRule(node: NodeOf<"quantize">, context: RuleContext): vo
         name: ["row_magnitudes", ...words].join("_"),
         options: { ...options, ...head.options },
         inlineKey: head.inlineKey,
-        arguments: { ...shared, magnitudes },
+        arguments: { ...work.arguments, magnitudes },
         captured: head.captured,
       },
       grid,
@@ -60,22 +40,10 @@ export function quantizeRule(node: NodeOf<"quantize">, context: RuleContext): vo
   context.call(
     {
       template: "quantize",
-      name: [
-        "quantize",
-        ...(bits === 8 ? [] : [`int${bits}`]),
-        ...(perTensor ? ["tensor"] : []),
-        ...words,
-      ].join("_"),
-      options: { ...options, qmax: 2 ** (bits - 1) - 1, perTensor, ...head.options },
+      name: [...work.words, ...words].join("_"),
+      options: { ...options, qmax, perTensor, ...head.options },
       inlineKey: head.inlineKey,
-      arguments: {
-        ...shared,
-        magnitudes,
-        codes: bufferArgument(place),
-        d: perRow,
-        sums: bufferArgument(context.allocate(sums)),
-        kPadded: i32Argument(paddedColumns(k)),
-      },
+      arguments: { ...work.arguments, magnitudes },
       captured: head.captured,
     },
     grid,
@@ -83,42 +51,25 @@ export function quantizeRule(node: NodeOf<"quantize">, context: RuleContext): vo
 }
 
 export function rmsNormRule(node: NodeOf<"rms_norm">, context: RuleContext): void {
-  const [x, w] = node.operands as [Value, Value];
-  normalize(node.results[0]!, x, "rms-norm", "rms_norm", context, {
-    weight: bufferArgument(context.contiguous(w)),
-    eps: { kind: "f32", value: node.attributes.eps },
-  });
+  normalize("rms-norm", "rms_norm", rmsNormWork(node, context), context);
 }
 
 export function softmaxRule(node: NodeOf<"softmax">, context: RuleContext): void {
-  normalize(node.results[0]!, node.operands[0]!, "softmax", "softmax", context, {});
+  normalize("softmax", "softmax", softmaxWork(node, context), context);
 }
 
-/** A template over rows of one operand. */
-function normalize(
-  result: Value,
-  x: Value,
-  template: string,
-  name: string,
-  context: RuleContext,
-  own: Readonly<Record<string, DraftArgument>>,
-): void {
-  const dims = context.dims(result);
-  const k = dims.at(-1)!;
-  const head = prologueOf(arg(0), rowOperands([x], dims, context), dims, context);
-  const rows = leadingRows(result, context);
+function normalize(template: string, name: string, work: RowWork, context: RuleContext): void {
+  const { dims, rows } = work;
+  const shape = rowShape(dims.at(-1)!, context);
+  const fitting = fittingRows(work, context.limits.buffers - NORM_BUFFERS, shape.held > 0, context);
+  const head = prologueOf(fitting.expr, fitting.operands, dims, context);
   context.call(
     {
       template,
-      name,
-      options: { ...rowShape(k, context), ...head.options },
+      name: [name, ...head.words].join("_"),
+      options: { ...shape, ...head.options },
       inlineKey: head.inlineKey,
-      arguments: {
-        ...own,
-        out: bufferArgument(context.allocate(result)),
-        rows: i32Argument(rows),
-        k: i32Argument(k),
-      },
+      arguments: work.arguments,
       captured: head.captured,
     },
     strided(rows, context),

@@ -1,11 +1,14 @@
+import type { Pattern } from "../groups.ts";
 import type { RuleTable } from "../rules.ts";
 import { tensorRules } from "../tensor-rules.ts";
 import { uncoveredRules } from "../uncovered.ts";
+import { attentionRule } from "./attention.ts";
+import { cachedAttention } from "./cached-attention.ts";
 import { embeddingRule } from "./embedding.ts";
 import { linearRule, ternaryMatmulRule } from "./matmul.ts";
 import { reductionRule } from "./reduction.ts";
 import { quantizeRule, rmsNormRule, softmaxRule } from "./row-wise.ts";
-import { attentionRule, cacheWriteRule, ropeRule } from "./sequence.ts";
+import { cacheWriteRule, ropeRule } from "./sequence.ts";
 import { topKRule } from "./top-k.ts";
 
 /** Every op on the GPU class of targets: its rule, or why it has none. */
@@ -27,3 +30,6 @@ export const gpuRules: RuleTable = {
   cache_write: cacheWriteRule,
   attention: attentionRule,
 };
+
+/** Neighbours that the GPU class computes together. */
+export const gpuPatterns: readonly Pattern[] = [cachedAttention];

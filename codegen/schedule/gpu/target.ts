@@ -4,7 +4,7 @@ import type { Templates } from "../library.ts";
 import { webgpuLimits } from "../limits.ts";
 import type { TargetClass } from "../schedule.ts";
 import { loadMath, loadTemplates, type TemplateFile } from "../templates.ts";
-import { gpuRules } from "./rules.ts";
+import { gpuPatterns, gpuRules } from "./rules.ts";
 
 /** Kernels that combine what the invocations of a workgroup have: through shared memory, or by subgroups. */
 const reducing = { baseline: { subgroups: false }, subgroups: { subgroups: true } };
@@ -13,6 +13,7 @@ const files: Readonly<Record<string, TemplateFile>> = {
   attention: { file: "attention", fn: "attention" },
   "attention-combine": { file: "attention-combine", fn: "attentionCombine" },
   "attention-decode": { file: "attention-decode", fn: "attentionDecode", variants: reducing },
+  "combined-attention": { file: "attention-combine", fn: "combinedAttention" },
   "cache-write": { file: "cache-write", fn: "cacheWrite" },
   "dense-gemm": { file: "dense-gemm", fn: "denseGemm" },
   "dense-gemv": { file: "dense-gemv", fn: "denseGemv", variants: reducing },
@@ -21,6 +22,7 @@ const files: Readonly<Record<string, TemplateFile>> = {
   reduce: { file: "reduce", fn: "reduce" },
   "rms-norm": { file: "rms-norm", fn: "rmsNorm", variants: reducing },
   rope: { file: "rope", fn: "rope" },
+  "rope-cache": { file: "rope-cache", fn: "ropeCache" },
   "row-magnitudes": { file: "quantize", fn: "rowMagnitudes", variants: reducing },
   softmax: { file: "softmax", fn: "softmax", variants: reducing },
   "ternary-dense-gemm": { file: "ternary-dense-gemm", fn: "ternaryDenseGemm" },
@@ -35,7 +37,13 @@ let parts: Promise<{ readonly templates: Templates; readonly code: TargetCode }>
 /** The GPU class of targets: kernels for workgroups, and an invocation for each item of generated ones. */
 export async function gpuTarget(): Promise<TargetClass> {
   parts ??= loadParts();
-  return { rules: gpuRules, limits: webgpuLimits, placeTemporaries: placeInBuffers, ...(await parts) };
+  return {
+    rules: gpuRules,
+    patterns: gpuPatterns,
+    limits: webgpuLimits,
+    placeTemporaries: placeInBuffers,
+    ...(await parts),
+  };
 }
 
 async function loadParts() {
