@@ -30,6 +30,8 @@ export interface BufferArgument {
   readonly offset: SymbolExpr;
   /** How much of it the step touches. */
   readonly bytes: SymbolExpr;
+  /** How much of that it writes; all of it if absent and the kernel writes. */
+  readonly written?: SymbolExpr;
   /** How far from there the kernel may reach, in bytes; to the storage's end if absent. */
   readonly extent?: SymbolExpr;
 }

@@ -1,3 +1,4 @@
+import type { SymbolExpr } from "../../runtime/manifest.ts";
 import type { Access } from "../kernel/ir.ts";
 import type { PlacedArena } from "./arena.ts";
 import type { DraftStep, Storage } from "./draft.ts";
@@ -32,14 +33,14 @@ function traffic(
   step.arguments.forEach((argument, i) => {
     const access = accesses[i];
     if (argument.kind !== "buffer" || access === undefined) return;
-    const bytes = upperBound(argument.bytes, graph.symbols);
     // An operand that is captured twice is read once.
-    const note = (into: Map<Storage, Map<string, number>>) => {
+    const note = (into: Map<Storage, Map<string, number>>, bytes: SymbolExpr) => {
       const parts = into.get(argument.storage) ?? new Map<string, number>();
-      into.set(argument.storage, parts.set(JSON.stringify(argument.offset), bytes));
+      const most = upperBound(bytes, graph.symbols);
+      into.set(argument.storage, parts.set(JSON.stringify(argument.offset), most));
     };
-    if (access !== "write") note(read);
-    if (access !== "read") note(written);
+    if (access !== "write") note(read, argument.bytes);
+    if (access !== "read") note(written, argument.written ?? argument.bytes);
   });
   const total = (from: Map<Storage, Map<string, number>>, counts: (storage: Storage) => boolean) =>
     [...from]

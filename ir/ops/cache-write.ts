@@ -6,7 +6,7 @@ import { noAttributes, type Op } from "./define.ts";
 /** cache f32 [slots, T, KV, D], x f32 [batch, seq, KV, D], slots and positions i32 [batch] -> new cache. */
 export const cacheWrite: Op<typeof noAttributes> = {
   summary:
-    "Writes row t of sequence b to cache row positions[b] + t of slot slots[b]. " +
+    "Writes row t of sequence b to cache row positions[b] + t of slot slots[b]; no two sequences have one slot. " +
     "The result takes the place of the cache in memory.",
   operands: ["cache", "x", "slots", "positions"],
   attributes: noAttributes,
@@ -29,6 +29,14 @@ export const cacheWrite: Op<typeof noAttributes> = {
   evaluate([cache, x, slots, positions], _attributes, [type]) {
     const [slotCount = 0, length = 0, heads = 0, width = 0] = cache!.type.dims;
     const [batch = 0, seq = 0] = x!.type.dims;
+    const used = Array.from(slots!.data);
+    const repeated = used.find((slot, b) => used.indexOf(slot) !== b);
+    if (repeated !== undefined) {
+      throw new BitloomError("INVALID_INPUT", "cache_write: two sequences have the same cache slot", {
+        expected: "slots that differ",
+        received: `slot ${repeated} twice`,
+      });
+    }
     const row = heads * width;
     const data = toFloat32(cache!).slice();
     for (let b = 0; b < batch; b++) {

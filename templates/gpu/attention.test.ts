@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { call, local } from "../../codegen/kernel/build.ts";
+import { add, call, i32, local, mul } from "../../codegen/kernel/build.ts";
 import { loadTemplate, specialize } from "../../codegen/kernel/frontend.ts";
 import { inline } from "../../test/support/kernel-host.ts";
 import {
@@ -202,10 +202,14 @@ test("a quantizer combines parts of attention in its prologue", async () => {
 
   const file = new URL("attention-combine.ts", import.meta.url).pathname;
   const helper = specialize(await loadTemplate(file, "combinedAttention"), { name: "combined_attention" });
-  const captures = helper.parameters.filter(({ name }) => name !== "row" && name !== "column");
-  const values = helper.parameters.map((parameter) =>
-    parameter.kind === "buffer" ? parameter : local(parameter.name, parameter.type),
-  );
+  const captures = helper.parameters.slice(0, -1);
+  const index = add(mul(local("row", "i32"), i32(heads * dim)), local("column", "i32"));
+  const values = [
+    ...captures.map((parameter) =>
+      parameter.kind === "buffer" ? parameter : local(parameter.name, parameter.type),
+    ),
+    index,
+  ];
   const position = [
     ["row", "i32"],
     ["column", "i32"],

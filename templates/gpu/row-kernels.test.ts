@@ -131,3 +131,58 @@ describe("cacheWrite", () => {
     expect(cache).toEqual(expected);
   });
 });
+
+describe("ropeCache", () => {
+  test.each([
+    [2, 3, 4, 2, 8],
+    [1, 4, 3, 3, 6],
+    [2, 1, 2, 1, 16],
+  ])("batch %i, seq %i, %i heads on %i of %i", async (batch, seq, heads, kvHeads, dim) => {
+    const kernel = await gpuKernel("rope-cache.ts", "ropeCache", { workgroupSize });
+    const [capacity, length, rows, width] = [6, 9, batch * seq, kvHeads * dim];
+    // Rows of q, keys and values, with a gap before each.
+    const qOffset = 3;
+    const keyOffset = qOffset + heads * dim + 1;
+    const valueOffset = keyOffset + width + 2;
+    const xStride = valueOffset + width;
+    const x = pseudoRandom(rows * xStride, 2);
+    const cos = pseudoRandom(length * (dim / 2), 1, 3);
+    const sin = pseudoRandom(length * (dim / 2), 1, 5);
+    const slots = Int32Array.from({ length: batch }, (_, b) => 2 - b);
+    // The first sequence's last row is beyond the capacity.
+    const positions = Int32Array.from({ length: batch }, (_, b) => (b === 0 ? capacity - seq + 1 : b));
+    const out = new Float32Array(rows * heads * dim + 1).fill(42);
+    const keys = pseudoRandom(3 * capacity * width, 1, 7);
+    const values = pseudoRandom(3 * capacity * width, 1, 9);
+    const expected = { keys: keys.slice(), values: values.slice() };
+    const turned = (from: number, ofHeads: number) =>
+      rotate({ batch, seq, heads: ofHeads, dim }, x.subarray(from), xStride, cos, sin, positions);
+    const newKeys = turned(keyOffset, kvHeads);
+    for (let row = 0; row < rows; row++) {
+      const batchOfRow = Math.floor(row / seq);
+      const position = positions[batchOfRow]! + (row % seq);
+      if (position >= capacity) continue;
+      const to = (slots[batchOfRow]! * capacity + position) * width;
+      const value = row * xStride + valueOffset;
+      expected.keys.set(newKeys.subarray(row * width, (row + 1) * width), to);
+      expected.values.set(x.subarray(value, value + width), to);
+    }
+    const sizes = { rows, seq, heads, kvHeads, dim, length, capacity };
+    const offsets = { xStride, qOffset, keyOffset, valueOffset };
+    await kernel(
+      { x, cos, sin, slots, positions, keys, values, out, ...sizes, ...offsets },
+      { workgroups: 2 },
+    );
+    expect(out.at(-1)).toBe(42);
+    expect(values).toEqual(expected.values);
+    const queries = turned(qOffset, heads);
+    for (const [name, got, want] of [
+      ["q", out, queries],
+      ["keys", keys, expected.keys],
+    ] as const) {
+      want.forEach((value, i) => {
+        expect(Math.abs(got[i]! - value), `${name}[${i}]`).toBeLessThanOrEqual(2 * 2 ** -22);
+      });
+    }
+  });
+});

@@ -98,6 +98,13 @@ const specializations: Specialization[] = [
     reduces: false,
   },
   {
+    file: "rope-cache.ts",
+    kernel: "ropeCache",
+    small: { workgroupSize: 32 },
+    large: { workgroupSize: 256 },
+    reduces: false,
+  },
+  {
     file: "cache-write.ts",
     kernel: "cacheWrite",
     small: { workgroupSize: 32 },

@@ -5,6 +5,7 @@ import { type InterpretResult, interpret } from "../../ir/interpret.ts";
 import { type Tensor, tensor } from "../../ir/tensor.ts";
 import { lowerModel } from "../../src/compiler/lower.ts";
 import { bitnet } from "../../src/dsl/families/index.ts";
+import type { LanguageModel } from "../../src/dsl/language-model.ts";
 import { Random } from "./random.ts";
 import { randomTensors } from "./random-graph.ts";
 import type { WasmTensors } from "./run-wasm.ts";
@@ -35,19 +36,22 @@ const config = {
 /** The model's graph before any pass, and what the compiler makes of it. */
 export function smallModel() {
   const model = bitnet(config);
-  const source = {
+  const source = storedDensely(model);
+  const bounds = { batch: 2, chunk: 8 };
+  const { run: reference } = lowerModel(model, source, { bounds, after: "bind" });
+  return { reference: reference!, entries: lowerModel(model, source, { bounds }) };
+}
+
+/** As if a model's parameters were stored as they are described. */
+export function storedDensely(model: LanguageModel) {
+  const { parameters } = model.trace();
+  return {
     info: (path: string) => {
-      const parameter = traced.parameters.find(
-        ({ origin }) => origin.kind === "parameter" && origin.path === path,
-      );
+      const parameter = parameters.find(({ origin }) => origin.kind === "parameter" && origin.path === path);
       const { dims, dtype } = parameter!.type;
       return { dims: dims as readonly number[], form: { kind: "dense" as const, dtype: dtype as "f32" } };
     },
   };
-  const traced: Graph = model.trace();
-  const bounds = { batch: 2, chunk: 8 };
-  const { run: reference } = lowerModel(model, source, { bounds, after: "bind" });
-  return { reference: reference!, entries: lowerModel(model, source, { bounds }) };
 }
 
 const i32 = (dims: readonly number[], values: readonly number[]) => tensor("i32", dims, values);

@@ -6,7 +6,7 @@ import { type Node, type NodeOf, producer, type Value } from "../../../ir/graph.
 import type { OpName } from "../../../ir/ops/index.ts";
 import type { Dim } from "../../../ir/types.ts";
 import type { SymbolExpr } from "../../../runtime/manifest.ts";
-import { type BufferArgument, bufferArgument, f32Argument, i32Argument } from "../draft.ts";
+import { type BufferArgument, bufferArgument, f32Argument, i32Argument, touching } from "../draft.ts";
 import type { Pattern } from "../groups.ts";
 import { spacedHeadRows } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
@@ -14,6 +14,8 @@ import { attentionShape, cacheInPlace, rotations } from "../sequence-operands.ts
 import { product, sameExpr } from "../symbols.ts";
 import { attentionRule, decodeAttention, decodes } from "./attention.ts";
 import { elementwiseGrid, PAIRWISE_WORKGROUP } from "./grid.ts";
+
+const F32_BYTES = 4;
 
 /** The nodes, in the order of the graph. */
 interface CachedAttention {
@@ -70,13 +72,13 @@ function schedule(group: CachedAttention, context: RuleContext): boolean {
   const { batch, seq, heads, kvHeads, dim } = shape;
   const [, cos, sin, positions] = turnQuery.operands as [Value, Value, Value, Value];
   const [length, half] = context.dims(cos) as [Dim, Dim];
+  const written = product(batch, seq, kvHeads, dim, F32_BYTES);
+  const caches = { keys: bufferArgument(keys), values: bufferArgument(values) };
   const shared = {
     cos: rotations(cos, product(batch, seq), context),
     sin: rotations(sin, product(batch, seq), context),
     slots: bufferArgument(context.contiguous(writeKey.operands[2]!)),
     positions: bufferArgument(context.contiguous(positions)),
-    keys: bufferArgument(keys),
-    values: bufferArgument(values),
     kvHeads: i32Argument(kvHeads),
     capacity: i32Argument(shape.capacity),
     length: i32Argument(length),
@@ -86,6 +88,8 @@ function schedule(group: CachedAttention, context: RuleContext): boolean {
   };
   if (decodes(shape, [keys, values], context.limits)) {
     const own = {
+      keys: { ...caches.keys, written },
+      values: { ...caches.values, written },
       q: rows.argument,
       qStride: i32Argument(rows.stride),
       scale: f32Argument(Math.fround(attention.attributes.scale)),
@@ -100,6 +104,8 @@ function schedule(group: CachedAttention, context: RuleContext): boolean {
       options: { workgroupSize: PAIRWISE_WORKGROUP },
       arguments: {
         ...shared,
+        keys: touching(caches.keys, written),
+        values: touching(caches.values, written),
         x: rows.argument,
         xStride: i32Argument(rows.stride),
         out: bufferArgument(context.allocate(turnQuery.results[0]!)),

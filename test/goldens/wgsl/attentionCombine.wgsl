@@ -53,14 +53,16 @@ fn math_exp(x: f32) -> f32 {
   return y * first * second;
 }
 
-// The output of attention at (sequence, column), column = head * dim + element.
-fn attention_combine_combinedAttention(row: i32, column: i32, heads: i32, dim: i32, splits: i32, keys: i32, capacity: i32) -> f32 {
-  let seen = positions[row] + 1;
+// One element of the output of attention; `index` counts those of [batch, heads, dim].
+fn attention_combine_combinedAttention(heads: i32, dim: i32, splits: i32, keys: i32, capacity: i32, index: i32) -> f32 {
+  let head = index / dim;
+  let batch = head / heads;
+  let seen = positions[batch] + 1;
   let atLeastOne = select(seen, 1, seen < 1);
   let visible = select(capacity, atLeastOne, atLeastOne < capacity);
   let used = (visible + keys - 1) / keys;
   let width = dim + 2;
-  let first = (row * heads + column / dim) * splits * width;
+  let first = head * splits * width;
   var largest = -3.4e+38;
   for (var split = 0; split < used; split++) {
     largest = maximum(largest, partials[first + split * width + dim]);
@@ -72,7 +74,7 @@ fn attention_combine_combinedAttention(row: i32, column: i32, heads: i32, dim: i
     let exp = math_exp(partials[from_ + dim] - largest);
     let factor = exp;
     sum += factor * partials[from_ + dim + 1];
-    value += factor * partials[from_ + column % dim];
+    value += factor * partials[from_ + index % dim];
   }
   return value / sum;
 }
@@ -91,9 +93,9 @@ fn attentionCombine(
   let keys = scalars.keys;
   let capacity = scalars.capacity;
   let stride = i32(num_workgroups.x) * 32;
-  let width = heads * dim;
-  for (var i = i32(workgroup_id.x) * 32 + i32(local_index); i < batch * width; i += stride) {
-    let combinedAttention = attention_combine_combinedAttention(i / width, i % width, heads, dim, splits, keys, capacity);
+  let elements = batch * heads * dim;
+  for (var i = i32(workgroup_id.x) * 32 + i32(local_index); i < elements; i += stride) {
+    let combinedAttention = attention_combine_combinedAttention(heads, dim, splits, keys, capacity, i);
     out[i] = combinedAttention;
   }
 }
