@@ -27,36 +27,36 @@ test("a tree becomes one expression; order of operands and constants are kept", 
 
 test("what is read twice, broadcast, known at build or an integer stays outside", () => {
   const text = `
-    graph @g(batch <= 4) {
-      %x: input f32[batch, 8]
+    graph @g() {
+      %x: input f32[4, 8]
       %r: input f32[8]
-      %i: input i32[batch, 8]
-      %w: parameter "w" f32[batch, 8]
-      %twice: f32[batch, 8] = exp(%x)
-      %a: f32[batch, 8] = relu(%twice)
-      %b: f32[batch, 8] = mul(%a, %twice)
+      %i: input i32[4, 8]
+      %w: parameter "w" f32[4, 8]
+      %twice: f32[4, 8] = exp(%x)
+      %a: f32[4, 8] = relu(%twice)
+      %b: f32[4, 8] = mul(%a, %twice)
       %row: f32[8] = tanh(%r)
-      %c: f32[batch, 8] = add(%b, %row)
-      %build: f32[batch, 8] = sqrt(%w)
-      %d: f32[batch, 8] = add(%c, %build)
-      %square: f32[batch, 8] = mul(%d, %d)
-      %sum: i32[batch, 8] = add(%i, %i)
-      %f: f32[batch, 8] = to_f32(%sum)
-      %y: f32[batch, 8] = mul(%square, %f)
+      %c: f32[4, 8] = add(%b, %row)
+      %build: f32[4, 8] = sqrt(%w)
+      %d: f32[4, 8] = add(%c, %build)
+      %square: f32[4, 8] = mul(%d, %d)
+      %sum: i32[4, 8] = add(%i, %i)
+      %f: f32[4, 8] = to_f32(%sum)
+      %y: f32[4, 8] = mul(%square, %f)
       return y = %y
     }`;
   expect(textAfter(text, fuseElementwise)).toMatchInlineSnapshot(`
-    "graph @g(batch <= 4) {
-      %x: input f32[batch, 8]
+    "graph @g() {
+      %x: input f32[4, 8]
       %r: input f32[8]
-      %i: input i32[batch, 8]
-      %w: parameter "w" f32[batch, 8]
-      %twice: f32[batch, 8] = exp(%x)
+      %i: input i32[4, 8]
+      %w: parameter "w" f32[4, 8]
+      %twice: f32[4, 8] = exp(%x)
       %row: f32[8] = tanh(%r)
-      %build: f32[batch, 8] = sqrt(%w)
-      %d: f32[batch, 8] = elementwise(%twice, %row, %build) {expr = add(add(mul(relu(x0), x0), x1), x2)}
-      %sum: i32[batch, 8] = add(%i, %i)
-      %y: f32[batch, 8] = elementwise(%d, %sum) {expr = mul(mul(x0, x0), to_f32(x1))}
+      %build: f32[4, 8] = sqrt(%w)
+      %d: f32[4, 8] = elementwise(%twice, %row, %build) {expr = add(add(mul(relu(x0), x0), x1), x2)}
+      %sum: i32[4, 8] = add(%i, %i)
+      %y: f32[4, 8] = elementwise(%d, %sum) {expr = mul(mul(x0, x0), to_f32(x1))}
       return y = %y
     }
     "

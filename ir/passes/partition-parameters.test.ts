@@ -17,13 +17,14 @@ test("build time is what reads parameters alone; the boundary is what the artifa
       %z: f32[batch, 5] = mul(%y, %k)
       %u: f32[batch, 5] = linear(%z, %v)
       %n: f32[batch, 5] = neg(%s)
+      %b: f32[batch, 5] = broadcast(%c) {dims = ["batch", 5]}
       next %s = %n
-      return u = %u
+      return u = %u, b = %b
     }`);
   const { buildTime, runTime, weights } = partitionParameters(graph);
   expect(buildTime.map((node) => node.op)).toEqual(["absmean_quantize", "weight_scale", "constant", "mul"]);
-  expect(runTime.map((node) => node.op)).toEqual(["linear", "mul", "linear", "neg"]);
-  expect(weights.map((value) => value.name)).toEqual(["t", "k", "v"]);
+  expect(runTime.map((node) => node.op)).toEqual(["linear", "mul", "linear", "broadcast", "neg"]);
+  expect(weights.map((value) => value.name)).toEqual(["t", "k", "v", "c"]);
   expect(graph.inputs.some(isBuildTime)).toBe(false);
   expect(graph.parameters.every(isBuildTime)).toBe(true);
 });

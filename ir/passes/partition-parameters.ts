@@ -5,12 +5,13 @@
  *   %a: f32[8, 4] ternary(tensor) = absmean_quantize(%w)   build time
  *   %s: f32[8] = weight_scale(%a)                          build time
  *   %y: f32[batch, 8] = linear(%x, %a)                     run time: reads an input
+ *   %z: f32[batch, 8] = broadcast(%b) {…}                  run time: as large as the call says
  */
 import { type Graph, type Node, resultsOf, topologicalOrder, type Value } from "../graph.ts";
 
 const known = new WeakMap<Node, boolean>();
 
-/** Whether the value depends on no input and no state: a parameter, a constant, or computed from those. */
+/** Whether the value depends on no input, no state and no symbol: a parameter, a constant, or computed from those. */
 export function isBuildTime(value: Value): boolean {
   if (value.origin.kind !== "node") return value.origin.kind === "parameter";
   const stack = [value.origin.node];
@@ -23,9 +24,14 @@ export function isBuildTime(value: Value): boolean {
       origin.kind === "node" && !known.has(origin.node) ? [origin.node] : [],
     );
     if (unknown.length > 0) stack.push(...unknown);
-    else known.set(node, node.operands.every(isKnownBuildTime));
+    else known.set(node, node.operands.every(isKnownBuildTime) && node.results.every(hasLiteralDims));
   }
   return isKnownBuildTime(value);
+}
+
+/** What is as large as a call says has no size at build time. */
+function hasLiteralDims({ type }: Value): boolean {
+  return type.dims.every((dim) => typeof dim === "number");
 }
 
 function isKnownBuildTime({ origin }: Value): boolean {
