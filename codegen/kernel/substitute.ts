@@ -1,4 +1,5 @@
 import type { Expr, Stmt } from "./ir.ts";
+import { mapOperands } from "./walk.ts";
 
 /** How the names of a copied body change. */
 export interface Renaming {
@@ -77,41 +78,23 @@ function copyStatement(statement: Stmt, renaming: Renaming): Stmt {
 }
 
 export function copyExpression(expression: Expr, renaming: Renaming): Expr {
-  const copy = (inner: Expr) => copyExpression(inner, renaming);
   const buffer = (name: string) => renaming.buffers.get(name) ?? name;
-  switch (expression.kind) {
-    case "literal":
-      return expression;
+  const copied = mapOperands(expression, (operand) => copyExpression(operand, renaming));
+  switch (copied.kind) {
     case "ref":
-      return renaming.values.get(expression.name) ?? expression;
-    case "binary":
-    case "compare":
-      return { ...expression, left: copy(expression.left), right: copy(expression.right) };
-    case "unary":
-    case "convert":
-      return { ...expression, operand: copy(expression.operand) };
-    case "select":
-    case "conditional":
-      return {
-        ...expression,
-        condition: copy(expression.condition),
-        ifTrue: copy(expression.ifTrue),
-        ifFalse: copy(expression.ifFalse),
-      };
+      return renaming.values.get(copied.name) ?? copied;
     case "load":
-      return { ...expression, buffer: buffer(expression.buffer), index: copy(expression.index) };
+      return { ...copied, buffer: buffer(copied.buffer) };
     case "intrinsic":
-      return {
-        ...expression,
-        ...(expression.buffer === undefined ? {} : { buffer: buffer(expression.buffer) }),
-        args: expression.args.map(copy),
-      };
+      return copied.buffer === undefined ? copied : { ...copied, buffer: buffer(copied.buffer) };
     case "call":
       return {
-        ...expression,
-        args: expression.args.map((argument) =>
-          argument.kind === "buffer" ? { ...argument, name: buffer(argument.name) } : copy(argument),
+        ...copied,
+        args: copied.args.map((argument) =>
+          argument.kind === "buffer" ? { ...argument, name: buffer(argument.name) } : argument,
         ),
       };
+    default:
+      return copied;
   }
 }

@@ -68,3 +68,35 @@ function operandsOf(e: Expr): readonly Expr[] {
       return e.args.filter((argument) => argument.kind !== "buffer");
   }
 }
+
+/** The expression with each expression that it is made of changed. */
+export function mapOperands(e: Expr, change: (operand: Expr) => Expr): Expr {
+  switch (e.kind) {
+    case "literal":
+    case "ref":
+      return e;
+    case "binary":
+    case "compare":
+      return { ...e, left: change(e.left), right: change(e.right) };
+    case "unary":
+    case "convert":
+      return { ...e, operand: change(e.operand) };
+    case "select":
+    case "conditional":
+      return {
+        ...e,
+        condition: change(e.condition),
+        ifTrue: change(e.ifTrue),
+        ifFalse: change(e.ifFalse),
+      };
+    case "load":
+      return { ...e, index: change(e.index) };
+    case "intrinsic":
+      return { ...e, args: e.args.map(change) };
+    case "call":
+      return {
+        ...e,
+        args: e.args.map((argument) => (argument.kind === "buffer" ? argument : change(argument))),
+      };
+  }
+}

@@ -181,11 +181,3 @@ export abstract class ExpressionRenderer {
     return { text: text.startsWith("-") ? `${symbol}(${text})` : `${symbol}${text}`, level: "unary" };
   }
 }
-
-/** A function's arguments that are values, and the names of those that are buffers. */
-export function splitArguments({ args }: Call) {
-  return {
-    buffers: args.flatMap((argument) => (argument.kind === "buffer" ? [argument.name] : [])),
-    values: args.flatMap((argument) => (argument.kind === "buffer" ? [] : [argument])),
-  };
-}

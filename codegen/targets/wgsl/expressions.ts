@@ -1,13 +1,7 @@
 import { isPure } from "../../kernel/fold.ts";
 import { intrinsics } from "../../kernel/intrinsic-table.ts";
 import type { Expr, ValueType } from "../../kernel/ir.ts";
-import {
-  type Call,
-  ExpressionRenderer,
-  type IntrinsicCall,
-  type Select,
-  splitArguments,
-} from "../c-like/expressions.ts";
+import { type Call, ExpressionRenderer, type IntrinsicCall, type Select } from "../c-like/expressions.ts";
 import { parenthesized, primary, type Text } from "../c-like/text.ts";
 import { type Builtin, type Memory, type ModuleContext, unsupported } from "./module.ts";
 
@@ -69,8 +63,10 @@ export class WgslExpressions extends ExpressionRenderer {
   }
 
   protected call(expression: Call): string {
-    const { buffers, values } = splitArguments(expression);
-    const memories = buffers.map((name) => this.#scope.memory(name));
+    const memories = expression.args.flatMap((argument) =>
+      argument.kind === "buffer" ? [this.#scope.memory(argument.name)] : [],
+    );
+    const values = expression.args.flatMap((argument) => (argument.kind === "buffer" ? [] : [argument]));
     const callee = this.#scope.callee(expression.callee, memories);
     const given = callee.builtins.map((builtin) => this.#scope.builtin(builtin));
     const rest = values.length === 0 ? [] : [this.arguments(values)];
