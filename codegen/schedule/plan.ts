@@ -37,7 +37,7 @@ export interface PlannedState {
   readonly bytes: number;
 }
 
-export type TargetName = "wasm" | "webgpu";
+export type TargetName = "wasm" | "webgpu" | "cuda";
 
 /**
  * Bodies of one kernel that compute the same results: `baseline` runs on every device, others need what they are

@@ -10,7 +10,7 @@ import { formatBytes } from "./bytes.ts";
 import { cpuTarget } from "./cpu/target.ts";
 import type { DraftArgument, DraftStep } from "./draft.ts";
 import { type DraftEntry, draftEntry, StateRegion } from "./entry.ts";
-import { gpuTarget } from "./gpu/target.ts";
+import { cudaTarget, webgpuTarget } from "./gpu/target.ts";
 import type { Pattern } from "./groups.ts";
 import { IoRegion } from "./io.ts";
 import type { TargetCode } from "./lanes.ts";
@@ -47,7 +47,8 @@ export interface ScheduleOptions {
 
 const classes: { readonly [Name in TargetName]: () => Promise<TargetClass> } = {
   wasm: cpuTarget,
-  webgpu: gpuTarget,
+  webgpu: webgpuTarget,
+  cuda: cudaTarget,
 };
 
 /** Every target there is. */

@@ -5,6 +5,7 @@ const flags: ReadonlyMap<string, string> = new Map([
   ["out", "--out"],
   ["head", "--head"],
   ["targets", "--target"],
+  ["cudaArchitectures", "--arch"],
   ["maxThreads", "--max-threads"],
   ["contextLength", "--context"],
   ["bounds.chunk", "--chunk"],

@@ -66,7 +66,10 @@ const boundOptions = (command: Command) =>
 boundOptions(program.command("build").description("compile a model into an artifact folder"))
   .argument("[model]", modelArgument)
   .requiredOption("--out <folder>", "where the artifact goes")
-  .option("--target <targets>", "what to compile for, comma-separated: wasm, webgpu", nameList, ["wasm"])
+  .option("--target <targets>", "what to compile for, comma-separated: wasm, webgpu, cuda", nameList, [
+    "wasm",
+  ])
+  .option("--arch <names>", "with the target cuda: what nvcc compiles for, such as sm_80,sm_90", nameList)
   .addOption(weightsOption())
   .addOption(randomOption())
   .addOption(headOption())

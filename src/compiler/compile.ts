@@ -12,6 +12,7 @@ import { type AnyModel, isModel } from "../dsl/model.ts";
 import { describe, invalidOption, knownOptions, requirePath } from "../dsl/options.ts";
 import { version } from "../version.ts";
 import { ArtifactFolder } from "./artifact-folder.ts";
+import { checkArchitectures, writeCudaTarget } from "./cuda-target.ts";
 import { formatManifest } from "./format-manifest.ts";
 import { loaderSource, loaderTypes } from "./loader-files.ts";
 import { type BuildBounds, type HeadStorage, headStorages, lowerModel } from "./lower.ts";
@@ -37,6 +38,11 @@ export interface CompileOptions {
   readonly bounds?: BuildBounds;
   /** What to compile for. Default: `wasm` alone. */
   readonly targets?: readonly TargetName[];
+  /**
+   * What the target `cuda` is compiled for where this machine has nvcc; `[]` leaves its kernels as sources. Default:
+   * `sm_80` and `sm_90`.
+   */
+  readonly cudaArchitectures?: readonly string[];
   /** Most threads a session may use; each has its own scratch memory. Default 32. */
   readonly maxThreads?: number;
   /** Files for the artifact by name, such as tokenizer.json. */
@@ -54,6 +60,8 @@ export interface TargetReport {
   readonly kernels: { readonly count: number; readonly bytes: number };
   /** Bytes of device memory with every symbol at its bound. */
   readonly memoryBytes: number;
+  /** What people should know besides. */
+  readonly note?: string;
 }
 
 /** What a build made, for people. */
@@ -73,12 +81,14 @@ export interface CompileReport {
 
 const DEFAULT_MAX_THREADS = 32;
 const DEFAULT_TARGETS: readonly TargetName[] = ["wasm"];
+const DEFAULT_ARCHITECTURES = ["sm_80", "sm_90"];
 const optionNames: readonly (keyof CompileOptions)[] = [
   "out",
   "weights",
   "head",
   "bounds",
   "targets",
+  "cudaArchitectures",
   "maxThreads",
   "files",
   "verify",
@@ -98,7 +108,7 @@ const boundNames: readonly (keyof BuildBounds)[] = ["context", "chunk", "batch"]
 export async function compile(model: AnyModel, options: CompileOptions): Promise<CompileReport> {
   checkArguments(model, options);
   const { out, weights, files = {}, maxThreads = DEFAULT_MAX_THREADS, signal, onProgress } = options;
-  const { targets = DEFAULT_TARGETS } = options;
+  const { targets = DEFAULT_TARGETS, cudaArchitectures = DEFAULT_ARCHITECTURES } = options;
   const { bounds = {}, head, verify } = options;
   const started = performance.now();
   onProgress?.({ stage: "compiling the graph" });
@@ -115,7 +125,7 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
   const folder = await ArtifactFolder.create(out);
   try {
     const isLanguageModel = model.kind === "language-model";
-    const written = await writeTargets(folder, plan);
+    const written = await writeTargets(folder, plan, cudaArchitectures);
     const graphMs = performance.now() - started;
 
     const fill = await weightFiller(weights);
@@ -189,7 +199,7 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
   }
   knownOptions("compile", options, optionNames);
   const { out, weights, head, maxThreads = DEFAULT_MAX_THREADS, bounds = {}, files = {} } = options;
-  const { targets = DEFAULT_TARGETS } = options;
+  const { targets = DEFAULT_TARGETS, cudaArchitectures = DEFAULT_ARCHITECTURES } = options;
   knownOptions("compile: bounds", bounds, boundNames);
   requirePath("out", out);
   checkFiles(files);
@@ -201,24 +211,28 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
   if (!known || targets.length === 0 || new Set(targets).size < targets.length) {
     throw invalidOption("targets", `one or more of ${targetNames.join(", ")}, each once`, targets);
   }
+  checkArchitectures(cudaArchitectures);
   if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > WASM_MAX_THREADS) {
     throw invalidOption("maxThreads", `a whole number from 1 to ${WASM_MAX_THREADS}`, maxThreads);
   }
 }
 
 /** Writes what each planned target needs. */
-async function writeTargets(folder: ArtifactFolder, plan: Plan) {
+async function writeTargets(folder: ArtifactFolder, plan: Plan, architectures: readonly string[]) {
   const wasm = plan.targets.wasm && (await writeWasmTarget(folder, plan));
   const webgpu = plan.targets.webgpu && (await writeWebgpuTarget(folder, plan));
+  const cuda = plan.targets.cuda && (await writeCudaTarget(folder, plan, architectures));
   const targets: Manifest["targets"] = {
     ...(wasm && { wasm: wasm.target }),
     ...(webgpu && { webgpu: webgpu.target }),
+    ...(cuda && { cuda: cuda.target }),
   };
-  const reports = Object.entries({ wasm, webgpu }).flatMap(([name, written]): TargetReport[] => {
+  const reports = Object.entries({ wasm, webgpu, cuda }).flatMap(([name, written]): TargetReport[] => {
     if (written === undefined) return [];
     const { target, kernelBytes, memoryBytes } = written;
     const kernels = { count: target.kernels.length, bytes: kernelBytes };
-    return [{ name: name as TargetName, kernels, memoryBytes }];
+    const note = "note" in written ? { note: written.note } : {};
+    return [{ name: name as TargetName, kernels, memoryBytes, ...note }];
   });
   return { targets, reports };
 }

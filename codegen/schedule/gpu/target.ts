@@ -1,7 +1,6 @@
-import { placeInBuffers } from "../arena.ts";
-import { scalarLanes, type TargetCode } from "../lanes.ts";
-import type { Templates } from "../library.ts";
-import { webgpuLimits } from "../limits.ts";
+import { placeInBuffers, placeInMemory } from "../arena.ts";
+import { scalarLanes } from "../lanes.ts";
+import { cudaLimits, webgpuLimits } from "../limits.ts";
 import type { TargetClass } from "../schedule.ts";
 import { loadMath, loadTemplates, type TemplateFile } from "../templates.ts";
 import { gpuPatterns, gpuRules } from "./rules.ts";
@@ -32,21 +31,27 @@ const files: Readonly<Record<string, TemplateFile>> = {
   "top-k": { file: "top-k", fn: "topK", variants: reducing },
 };
 
-let parts: Promise<{ readonly templates: Templates; readonly code: TargetCode }> | undefined;
+let parts: ReturnType<typeof loadParts> | undefined;
 
 /** The GPU class of targets: kernels for workgroups, and an invocation for each item of generated ones. */
-export async function gpuTarget(): Promise<TargetClass> {
+function gpuParts(): ReturnType<typeof loadParts> {
   parts ??= loadParts();
-  return {
-    rules: gpuRules,
-    patterns: gpuPatterns,
-    limits: webgpuLimits,
-    placeTemporaries: placeInBuffers,
-    ...(await parts),
-  };
+  return parts;
 }
 
 async function loadParts() {
   const templates = await loadTemplates("gpu", files);
-  return { templates, code: { one: scalarLanes(await loadMath("gpu")) } };
+  const code = { one: scalarLanes(await loadMath("gpu")) };
+  return { rules: gpuRules, patterns: gpuPatterns, templates, code };
+}
+
+/** Each argument is bound by itself. */
+export async function webgpuTarget(): Promise<TargetClass> {
+  return { limits: webgpuLimits, placeTemporaries: placeInBuffers, ...(await gpuParts()) };
+}
+
+/** One address space, as large as the device's memory is. */
+export async function cudaTarget(): Promise<TargetClass> {
+  const addressSpace = Number.POSITIVE_INFINITY;
+  return { limits: cudaLimits, placeTemporaries: placeInMemory, addressSpace, ...(await gpuParts()) };
 }

@@ -14,6 +14,7 @@ import { warn } from "../warn.ts";
 export interface BuildOptions extends SubjectOptions {
   readonly out: string;
   readonly target: readonly TargetName[];
+  readonly arch?: readonly string[];
   readonly head?: HeadStorage;
   readonly context?: number;
   readonly chunk?: number;
@@ -61,7 +62,7 @@ async function compileTo(
   head: HeadStorage | undefined,
   { model, weights, files }: Subject,
   signal: AbortSignal,
-  { target, context, chunk, batch, maxThreads, verify }: BuildOptions,
+  { target, arch, context, chunk, batch, maxThreads, verify }: BuildOptions,
 ): Promise<CompileReport> {
   const progress = new Progress();
   try {
@@ -70,6 +71,7 @@ async function compileTo(
       weights,
       files,
       targets: target,
+      ...(arch && { cudaArchitectures: arch }),
       bounds: { context, chunk, batch },
       ...(head && { head }),
       ...(maxThreads && { maxThreads }),
@@ -120,9 +122,12 @@ ${formatTable([
       ? formatBytes(weights)
       : `${formatBytes(weights)}, ${(parameters.f32Bytes / weights).toFixed(1)} times smaller than f32`,
   ],
-  ...targets.map(({ name, kernels, memoryBytes }) => [
-    name,
-    `${kernels.count} kernels of ${formatBytes(kernels.bytes)}, ${formatBytes(memoryBytes)} of memory to run`,
+  ...targets.flatMap(({ name, kernels, memoryBytes, note }) => [
+    [
+      name,
+      `${kernels.count} kernels of ${formatBytes(kernels.bytes)}, ${formatBytes(memoryBytes)} of memory to run`,
+    ],
+    ...(note === undefined ? [] : [["", note]]),
   ]),
   [
     "time",

@@ -6,6 +6,7 @@ import type { Plan, PlannedKernel, TargetName } from "../../../codegen/schedule/
 import { formatArgument, formatPlan } from "../../../codegen/schedule/plan-summary.ts";
 import { schedule, targetNames } from "../../../codegen/schedule/schedule.ts";
 import { formatExpr } from "../../../codegen/schedule/symbols.ts";
+import { renderCuda } from "../../../codegen/targets/cuda/render.ts";
 import { renderKernelModule } from "../../../codegen/targets/wasm/functions.ts";
 import { renderWgsl } from "../../../codegen/targets/wgsl/render.ts";
 import { BitloomError } from "../../../errors/index.ts";
@@ -13,6 +14,7 @@ import { partitionParameters } from "../../../ir/passes/partition-parameters.ts"
 import { printGraph } from "../../../ir/text/print.ts";
 import type { Manifest, Plans } from "../../../runtime/manifest.ts";
 import { parseManifest } from "../../../runtime/parse-manifest.ts";
+import { cudaBody } from "../../compiler/cuda-target.ts";
 import { type HeadStorage, lowerModel, type Stage } from "../../compiler/lower.ts";
 import { weightStatistics } from "../../compiler/weight-statistics.ts";
 import { formatTable } from "../format.ts";
@@ -88,6 +90,7 @@ function chooseEntry(entries: Readonly<Record<string, unknown>>, name?: string):
 const renderers: Readonly<Record<TargetName, (kernel: PlannedKernel) => string>> = {
   wasm: ({ variants }) => renderKernelModule([variants.baseline]),
   webgpu: ({ variants }) => renderWgsl(variants.baseline).text,
+  cuda: (kernel) => renderCuda(cudaBody(kernel)).text,
 };
 
 function kernelText({ targets }: Plan, target: TargetName, name: string): string {
@@ -146,20 +149,15 @@ interface BuiltTarget {
   }[];
 }
 
-function targetsOf({ targets: { wasm, webgpu } }: Manifest): readonly BuiltTarget[] {
+function targetsOf({ targets: { wasm, webgpu, cuda } }: Manifest): readonly BuiltTarget[] {
+  const alone = <K extends { readonly source: string }>(kernel: K) => ({
+    ...kernel,
+    sources: [kernel.source],
+  });
   return [
-    ...(wasm === undefined
-      ? []
-      : [
-          {
-            ...wasm,
-            name: "wasm",
-            kernels: wasm.kernels.map((kernel) => ({ ...kernel, sources: [kernel.source] })),
-          },
-        ]),
-    ...(webgpu === undefined
-      ? []
-      : [
+    ...(wasm ? [{ ...wasm, name: "wasm", kernels: wasm.kernels.map(alone) }] : []),
+    ...(webgpu
+      ? [
           {
             ...webgpu,
             name: "webgpu",
@@ -168,7 +166,9 @@ function targetsOf({ targets: { wasm, webgpu } }: Manifest): readonly BuiltTarge
               sources: kernel.variants.map(({ source }) => source),
             })),
           },
-        ]),
+        ]
+      : []),
+    ...(cuda ? [{ ...cuda, name: "cuda", kernels: cuda.kernels.map(alone) }] : []),
   ];
 }
 
