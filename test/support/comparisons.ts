@@ -28,6 +28,8 @@ export interface Tier {
 
 /** Targets whose results the contract fixes step by step. */
 export const stepwise: Tier = { anyGroupOrder: false, exactArithmetic: true };
+/** CUDA's: threads share a row's groups, and IEEE arithmetic. */
+export const cudaTier: Tier = { anyGroupOrder: true, exactArithmetic: true };
 /** Targets that compute as WGSL allows. */
 export const wgslTier: Tier = { anyGroupOrder: true, exactArithmetic: false };
 

@@ -1,0 +1,206 @@
+/**
+ * Runs graphs on the CUDA target on the processor: schedule, render, compile with g++, and then the plan's steps as an
+ * artifact describes them, with nothing kept from one run to the next but libraries.
+ */
+import { createHash } from "node:crypto";
+import type { Plan } from "../../codegen/schedule/plan.ts";
+import { schedule } from "../../codegen/schedule/schedule.ts";
+import { evaluate } from "../../codegen/schedule/symbols.ts";
+import type { Graph } from "../../ir/graph.ts";
+import type { InterpretResult } from "../../ir/interpret.ts";
+import { allocate, sizeOf, type Tensor } from "../../ir/tensor.ts";
+import { substituteDims } from "../../ir/types.ts";
+import type { Argument, CudaKernel, CudaTarget, Region, Step } from "../../runtime/manifest.ts";
+import { writeCudaTarget } from "../../src/compiler/cuda-target.ts";
+import { buildHostLibrary, type HostKernel } from "./cuda/host-library.ts";
+import { type HostArgument, type HostLaunch, HostRunner } from "./cuda/runner.ts";
+import { bindSymbols, bytesOf, packWeights, tensorOf, type WasmTensors } from "./run-wasm.ts";
+
+const regionNames = ["io", "arena", "state", "weights"] as const satisfies readonly Region[];
+type Symbols = ReadonlyMap<string, number>;
+
+/** The process that runs kernels, and the libraries they are in. */
+export class CudaHost {
+  readonly runner: HostRunner;
+  /** By what is unique to a kernel: its text. */
+  readonly #libraries = new Map<string, Promise<string>>();
+
+  private constructor(runner: HostRunner) {
+    this.runner = runner;
+  }
+
+  /** @throws that there is no compiler */
+  static async open(): Promise<CudaHost> {
+    return new CudaHost(await HostRunner.open());
+  }
+
+  /** Compiles what is not compiled yet, many kernels at a time. */
+  async prepare(kernels: Iterable<HostKernel>): Promise<void> {
+    const missing = new Map<string, HostKernel>();
+    for (const kernel of kernels) {
+      const name = uniqueName(kernel);
+      if (!this.#libraries.has(name)) missing.set(name, { ...kernel, name });
+    }
+    const all = [...missing];
+    const batches: Promise<string>[] = [];
+    for (let i = 0; i < all.length; i += BATCH) {
+      const batch = all.slice(i, i + BATCH);
+      const library = buildHostLibrary(batch.map(([, kernel]) => kernel));
+      for (const [name] of batch) this.#libraries.set(name, library);
+      batches.push(library);
+      // No more compilers at once than a small machine has cores.
+      if (batches.length % 2 === 0) await Promise.all(batches);
+    }
+    await Promise.all(batches);
+  }
+
+  async find(kernel: HostKernel): Promise<{ readonly library: string; readonly kernel: string }> {
+    await this.prepare([kernel]);
+    const name = uniqueName(kernel);
+    return { library: await this.#libraries.get(name)!, kernel: name };
+  }
+
+  close(): void {
+    this.runner.close();
+  }
+}
+
+/** Kernels that one run of the compiler takes. */
+const BATCH = 24;
+
+function uniqueName({ entryPoint, text }: HostKernel): string {
+  return `${entryPoint}_${createHash("sha256").update(text).digest("hex").slice(0, 16)}`;
+}
+
+export class CudaProgram {
+  readonly plan: Plan;
+  readonly target: CudaTarget;
+  readonly #graphs: Readonly<Record<string, Graph>>;
+  readonly #sources: ReadonlyMap<string, string>;
+  readonly #host: CudaHost;
+
+  private constructor(
+    plan: Plan,
+    target: CudaTarget,
+    graphs: Readonly<Record<string, Graph>>,
+    sources: ReadonlyMap<string, string>,
+    host: CudaHost,
+  ) {
+    this.plan = plan;
+    this.target = target;
+    this.#graphs = graphs;
+    this.#sources = sources;
+    this.#host = host;
+  }
+
+  static async compile(graphs: Readonly<Record<string, Graph>>, host: CudaHost): Promise<CudaProgram> {
+    const plan = await schedule(graphs, { targets: ["cuda"], maxThreads: 1 });
+    const sources = new Map<string, string>();
+    const write = async (path: string, content: string | Uint8Array) => {
+      sources.set(path, content as string);
+    };
+    const { target } = await writeCudaTarget({ write }, plan, []);
+    return new CudaProgram(plan, target, graphs, sources, host);
+  }
+
+  get kernels(): readonly HostKernel[] {
+    return this.target.kernels.map((kernel) => this.#hostKernel(kernel));
+  }
+
+  #hostKernel({ source, entryPoint, blockSize }: CudaKernel): HostKernel {
+    return { text: this.#sources.get(source)!, entryPoint, blockSize };
+  }
+
+  /** Computes what `interpret` computes, from the same tensors. */
+  async run(entryName: string, tensors: WasmTensors): Promise<InterpretResult> {
+    const { plan, target } = this;
+    const entry = plan.entries[entryName]!;
+    const symbols = bindSymbols(this.#graphs[entryName]!, tensors);
+    const sizes = { ...plan.regions, arena: target.arena };
+    const region = (name: Region) => regionNames.indexOf(name);
+    const states = plan.states.map(({ name, offset, bytes }) => {
+      const given = tensors.states?.[name];
+      const data = given === undefined ? new Uint8Array(bytes) : bytesOf(given.data);
+      return { region: region("state"), offset, bytes: data };
+    });
+    const launches: HostLaunch[] = [];
+    await this.#host.prepare(this.kernels);
+    for (const step of target.plans[entryName]!) launches.push(...(await this.#launch(step, symbols)));
+    const results = this.#results(entryName, symbols);
+    const bytes = await this.#host.runner.run({
+      regions: regionNames.map((name) => sizes[name]),
+      writes: [
+        ...packWeights(plan, tensors.parameters, 0).map(({ address, bytes }) => ({
+          region: region("weights"),
+          offset: address,
+          bytes,
+        })),
+        ...entry.inputs.map(({ name, offset }) => ({
+          region: region("io"),
+          offset,
+          bytes: bytesOf(tensors.inputs[name]!.data),
+        })),
+        ...states,
+      ],
+      launches,
+      reads: results.map(({ dtype, dims, region: name, offset }) => ({
+        region: region(name),
+        offset,
+        bytes: allocate(dtype, sizeOf(dims)).byteLength,
+      })),
+    });
+    const read: Record<"outputs" | "states", Record<string, Tensor>> = { outputs: {}, states: {} };
+    for (const [i, { kind, name, dtype, dims }] of results.entries()) {
+      read[kind][name] = tensorOf(bytes[i]!, dtype, dims);
+    }
+    return { ...read, symbols };
+  }
+
+  #results(entryName: string, symbols: Symbols) {
+    const { entries, states } = this.plan;
+    const outputs = entries[entryName]!.outputs.map(
+      (slot) => ({ ...slot, kind: "outputs", region: "io" }) as const,
+    );
+    const next = states.map((state) => ({ ...state, kind: "states", region: "state" }) as const);
+    return [...outputs, ...next].map((result) => ({
+      ...result,
+      dims: substituteDims(result.dims, symbols) as number[],
+    }));
+  }
+
+  /** The launch of a step, if it runs. */
+  async #launch(step: Step, symbols: Symbols): Promise<HostLaunch[]> {
+    const guarded = step.guard && evaluate(step.guard.value, symbols);
+    if (guarded !== undefined && (guarded < step.guard!.lower || guarded > step.guard!.upper)) return [];
+    const kernel = this.target.kernels.find(({ name }) => name === step.kernel)!;
+    const range = evaluate(step.range, symbols);
+    const grid: readonly [number, number] =
+      kernel.kind === "range"
+        ? [Math.ceil(range / kernel.blockSize), 1]
+        : [range, evaluate(step.rangeY ?? 1, symbols)];
+    if (grid[0] === 0 || grid[1] === 0) return [];
+    const argumentOf = (parameter: string): Argument => step.arguments[kernel.parameters.indexOf(parameter)]!;
+    const given = kernel.launch.map((field) =>
+      field.kind === "range"
+        ? ({ kind: "i32", value: range } as const)
+        : hostArgument(argumentOf(field.parameter), symbols),
+    );
+    const found = await this.#host.find(this.#hostKernel(kernel));
+    return [{ ...found, grid, blockSize: kernel.blockSize, arguments: given }];
+  }
+}
+
+function hostArgument(argument: Argument, symbols: Symbols): HostArgument {
+  switch (argument.kind) {
+    case "buffer": {
+      const offset = evaluate(argument.offset, symbols);
+      return { kind: "pointer", region: regionNames.indexOf(argument.region), offset };
+    }
+    case "i32":
+      return { kind: "i32", value: evaluate(argument.value, symbols) };
+    case "f32":
+      return argument;
+    case "scratch":
+      throw new Error("kernels of GPUs have no scratch memory");
+  }
+}
