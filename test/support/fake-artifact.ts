@@ -9,7 +9,8 @@ import {
   WASM_CONTROL_BYTES,
 } from "../../runtime/manifest.ts";
 import type { ArtifactSource } from "../../runtime/source.ts";
-import { fakeShaders, fakeWebgpuTarget } from "./fake-webgpu.ts";
+import { fakeCubin, fakeCudaSources, fakeCudaTarget } from "./cuda/fake-target.ts";
+import { type FakeTensors, fakeShaders, fakeWebgpuTarget } from "./fake-webgpu.ts";
 
 /**
  * An artifact written by hand, so that the runtime is tested apart from the compiler. Its entries:
@@ -32,7 +33,9 @@ export interface FakeArtifactOptions {
   readonly contextLength?: number;
   readonly chunkLength?: number;
   /** What it is built for; WebAssembly alone if absent. */
-  readonly targets?: readonly ("wasm" | "webgpu")[];
+  readonly targets?: readonly ("wasm" | "webgpu" | "cuda")[];
+  /** Of the target cuda: all its kernels compiled, for compute capability 9.0. */
+  readonly cubin?: Uint8Array<ArrayBuffer>;
   /** Further files: a tokenizer, say. */
   readonly extra?: Readonly<Record<string, string>>;
 }
@@ -194,10 +197,25 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
     ["kernels.shared.wasm", await module(true)],
     ["weights.safetensors", weights],
     ...(targets.includes("webgpu") ? fakeShaders() : []),
+    ...(targets.includes("cuda") ? fakeCudaSources() : []),
+    ...(options.cubin === undefined ? [] : [[fakeCubin, options.cubin] as const]),
     ...Object.entries(options.extra ?? {}).map(
       ([path, text]) => [path, new TextEncoder().encode(text)] as const,
     ),
   ]);
+  const tensors: FakeTensors = {
+    x,
+    y,
+    checksum,
+    participants,
+    tokens,
+    positions,
+    logits,
+    weightsBytes,
+    vocabularySize,
+    contextLength,
+    languageModel,
+  };
   const language = {
     inputs: [tokens, positions, slots],
     outputs: [logits],
@@ -260,20 +278,9 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
         },
       }),
       ...(targets.includes("webgpu") && {
-        webgpu: fakeWebgpuTarget({
-          x,
-          y,
-          checksum,
-          participants,
-          tokens,
-          positions,
-          logits,
-          weightsBytes,
-          vocabularySize,
-          contextLength,
-          languageModel,
-        }),
+        webgpu: fakeWebgpuTarget(tensors),
       }),
+      ...(targets.includes("cuda") && { cuda: fakeCudaTarget(tensors, options.cubin !== undefined) }),
     },
     ...(languageModel
       ? {

@@ -70,12 +70,13 @@ export interface CudaAddon {
 const platform = `${process.platform}-${process.arch}`;
 
 /**
- * Loads the addon that is packed with bitloom for this platform, or was built on this machine.
+ * Loads the addon that is packed with bitloom for this platform, or was built on this machine; the environment's
+ * `BITLOOM_CUDA_ADDON` is the path of one to take instead.
  * @throws BitloomError NO_DEVICE where there is none, or it does not load
  */
 export function loadAddon(): CudaAddon {
   const require = createRequire(import.meta.url);
-  const path = addonPath(require);
+  const path = process.env.BITLOOM_CUDA_ADDON ?? addonPath(require);
   if (path === undefined || !existsSync(path)) {
     throw new BitloomError("NO_DEVICE", `bitloom has no CUDA addon for ${platform} here`, {
       ...(path !== undefined && { expected: path }),

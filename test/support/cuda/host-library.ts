@@ -51,7 +51,12 @@ function hostText({ text, entryPoint, blockSize, name = entryPoint }: HostKernel
   return [...lines, `CUDA_HOST_KERNEL(${name}, ${blockSize})`, ""].join("\n");
 }
 
-async function compileCached(
+/**
+ * The path of what g++ makes of a source, made where it is not known from earlier.
+ * @param more flags besides those of every compilation here
+ * @param included files of this folder that the source includes
+ */
+export async function compileCached(
   source: string,
   more: readonly string[],
   extension: string,

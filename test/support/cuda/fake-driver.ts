@@ -1,0 +1,86 @@
+/** A machine with NVIDIA cards that are none: `fake-driver.cpp`, the addon, and where a process finds both. */
+import { execFile, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { compileCached } from "./host-library.ts";
+
+const require = createRequire(import.meta.url);
+const native = fileURLToPath(new URL("../../../runtime/native/", import.meta.url));
+
+/** What is to happen; everything not named is as on a machine with one card. */
+export interface FakeSettings {
+  /** The driver's CUDA: 13000. */
+  readonly version?: number;
+  readonly devices?: number;
+  readonly computeCapability?: number;
+  readonly memoryBytes?: number;
+  /** The entry point of the kernel that faults. */
+  readonly faultyKernel?: string;
+  /** A function of the driver, such as `cuGraphInstantiateWithFlags`, and the CUresult it always answers with. */
+  readonly failingFunction?: string;
+  readonly failure?: number;
+  /** The cubin that NVRTC makes of whatever it is given; absent: it refuses, with this log. */
+  readonly compiled?: Uint8Array;
+  readonly compilerLog?: string;
+}
+
+/** What has happened since `configure`, and what is alive now. */
+export interface FakeState {
+  /** Kernels run, those of graphs too. */
+  readonly launches: number;
+  readonly graphLaunches: number;
+  readonly synchronizations: number;
+  readonly allocatedBytes: number;
+  /** Contexts, streams, events, modules, graphs, and pieces of memory. */
+  readonly handles: number;
+  readonly compilerOptions: string;
+  readonly compiledSource: string;
+}
+
+export interface FakeDriver {
+  configure(settings: FakeSettings): void;
+  state(): FakeState;
+  /** The environment of a process that is to find this machine. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** What this machine lacks to build the fake and the addon; undefined if nothing. */
+export const missingTools: string | undefined =
+  ["g++", "cmake"]
+    .filter((tool) => spawnSync(tool, ["--version"]).error !== undefined)
+    .map((tool) => `no ${tool}`)
+    .join(", ") || undefined;
+
+/** Builds both, or takes what was built of the same sources before. */
+export async function fakeDriver(): Promise<FakeDriver> {
+  const [driver, addon] = await Promise.all([buildDriver(), buildAddon()]);
+  const { configure, state } = require(driver) as Pick<FakeDriver, "configure" | "state">;
+  const environment = {
+    BITLOOM_CUDA_ADDON: addon,
+    BITLOOM_LIBCUDA: driver,
+    BITLOOM_LIBNVRTC: driver,
+  };
+  return { configure, state, environment };
+}
+
+function buildDriver(): Promise<string> {
+  const source = readFileSync(new URL("./fake-driver.cpp", import.meta.url), "utf8");
+  const { include_dir: headers } = require("node-api-headers") as { include_dir: string };
+  return compileCached(source, ["-shared", "-fvisibility=default", "-I", headers, "-ldl"], "node");
+}
+
+async function buildAddon(): Promise<string> {
+  const hash = createHash("sha256").update(process.version);
+  for (const file of readdirSync(native).sort()) hash.update(readFileSync(join(native, file)));
+  const folder = join(tmpdir(), "bitloom-cache", "cuda-addon", hash.digest("hex").slice(0, 32));
+  const path = join(folder, "bitloom_cuda.node");
+  if (!existsSync(path)) {
+    await promisify(execFile)(process.execPath, [join(native, "build.js"), "--out", dirname(path)]);
+  }
+  return path;
+}
