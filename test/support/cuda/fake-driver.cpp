@@ -151,6 +151,8 @@ std::map<std::uint64_t, Allocation> pinnedMemory;
 std::string lastCompilation;
 std::vector<std::string> lastOptions;
 thread_local std::vector<Context *> current;
+/** Of all threads: a call that leaves a context current has forgotten it. */
+std::size_t currentContexts = 0;
 
 std::size_t allocatedBytes() {
   std::size_t sum = 0;
@@ -298,6 +300,7 @@ Result cuCtxCreate_v2(Context **context, unsigned, int) {
   *context = new Context;
   contexts.insert(*context);
   current.push_back(*context);
+  currentContexts++;
   return OK;
 }
 
@@ -310,6 +313,7 @@ Result cuCtxPushCurrent_v2(Context *context) {
   IN_DRIVER;
   if (contexts.count(context) == 0) return INVALID_CONTEXT;
   current.push_back(context);
+  currentContexts++;
   return OK;
 }
 
@@ -318,6 +322,7 @@ Result cuCtxPopCurrent_v2(Context **context) {
   if (current.empty()) return INVALID_CONTEXT;
   *context = current.back();
   current.pop_back();
+  currentContexts--;
   return OK;
 }
 
@@ -670,7 +675,7 @@ napi_value state(napi_env env, napi_callback_info) {
       {"synchronizations", counts.synchronizations},
       {"allocatedBytes", allocatedBytes()},
       {"handles", contexts.size() + streams.size() + events.size() + modules.size() + graphs.size() + instances.size() +
-                      deviceMemory.size() + pinnedMemory.size()},
+                      deviceMemory.size() + pinnedMemory.size() + currentContexts},
   };
   for (const auto &[name, number] : numbers) {
     napi_value value;

@@ -36,7 +36,7 @@ export interface FakeState {
   readonly graphLaunches: number;
   readonly synchronizations: number;
   readonly allocatedBytes: number;
-  /** Contexts, streams, events, modules, graphs, and pieces of memory. */
+  /** Contexts, streams, events, modules, graphs, pieces of memory, and contexts that are current to a thread. */
   readonly handles: number;
   readonly compilerOptions: string;
   readonly compiledSource: string;
