@@ -1,7 +1,8 @@
 import { BitloomError } from "../errors/index.ts";
 import { throwIfAborted, yieldToEvents } from "./abort.ts";
 import type { LanguageModel } from "./manifest.ts";
-import type { Session } from "./session.ts";
+import type { Candidates } from "./sampling.ts";
+import type { Session, TensorOutputs, WantedOutputs } from "./session.ts";
 
 /** Where the sequence lives in the cache; more than one at a time is for a server to schedule. */
 const SLOT = 0;
@@ -41,27 +42,51 @@ export class CachedSequence {
     const most = Math.min(this.#tokens.length, tokens.length - 1);
     while (common < most && this.#tokens[common] === tokens[common]) common++;
     this.#tokens.length = common;
-    return this.#extend(tokens.slice(common), signal);
+    return logitsOf(await this.#extend(tokens.slice(common), { read: ["logits"] }, signal));
   }
 
-  /** Adds tokens and computes the logits after the last of them. Errors as `replace`. */
-  async append(tokens: readonly number[], signal?: AbortSignal): Promise<Float32Array> {
-    this.#check(tokens, this.#tokens.length);
-    return this.#extend(tokens, signal);
+  /** Adds a token and computes the logits after it, f32[V]. Errors as `replace`. */
+  async append(token: number, signal?: AbortSignal): Promise<Float32Array> {
+    this.#check([token], this.#tokens.length);
+    return logitsOf(await this.#extend([token], { read: ["logits"] }, signal));
   }
 
-  async #extend(tokens: readonly number[], signal: AbortSignal | undefined): Promise<Float32Array> {
+  /**
+   * Adds a token and computes the logits after it, of which only the largest are read; `logits` reads them all.
+   * @param which the largest alone, or as many as the model gives
+   * @throws BitloomError as `replace`
+   */
+  async appendForCandidates(token: number, which: "best" | "top", signal?: AbortSignal): Promise<Candidates> {
+    this.#check([token], this.#tokens.length);
+    const [logits, tokens] = which === "best" ? ["bestLogit", "bestToken"] : ["topLogits", "topTokens"];
+    const outputs = await this.#extend([token], { read: [logits, tokens], computed: ["logits"] }, signal);
+    return { logits: outputs[logits]!.data as Float32Array, tokens: outputs[tokens]!.data as Int32Array };
+  }
+
+  /** The logits after the last token, f32[V]; the last call must have computed them. */
+  async logits(): Promise<Float32Array> {
+    return logitsOf(await this.#session.read(["logits"]));
+  }
+
+  async #extend(
+    tokens: readonly number[],
+    wanted: WantedOutputs,
+    signal: AbortSignal | undefined,
+  ): Promise<TensorOutputs> {
     for (let start = 0; ; ) {
       throwIfAborted(signal);
       const chunk = tokens.slice(start, start + this.#info.chunkLength);
-      const { logits } = await this.#session.execute(chunk.length === 1 ? "decode" : "prefill", {
+      const isLast = start + chunk.length === tokens.length;
+      const inputs = {
         tokens: { data: Int32Array.from(chunk), dims: [1, chunk.length] },
         positions: Int32Array.of(this.#tokens.length),
         slots: Int32Array.of(SLOT),
-      });
+      };
+      const entry = chunk.length === 1 ? "decode" : "prefill";
+      const outputs = await this.#session.execute(entry, inputs, isLast ? wanted : { read: [] });
       this.#tokens.push(...chunk);
       start += chunk.length;
-      if (start === tokens.length) return logits!.data as Float32Array;
+      if (isLast) return outputs;
       await yieldToEvents();
     }
   }
@@ -80,6 +105,8 @@ export class CachedSequence {
     }
   }
 }
+
+const logitsOf = ({ logits }: TensorOutputs): Float32Array => logits!.data as Float32Array;
 
 /** @throws BitloomError TOKEN_OUT_OF_RANGE naming the first token that is no id of the vocabulary */
 export function assertTokens(tokens: ArrayLike<number>, vocabularySize: number): void {

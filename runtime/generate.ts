@@ -3,11 +3,11 @@ import { throwIfAborted, yieldToEvents } from "./abort.ts";
 import type { CachedSequence } from "./cached-sequence.ts";
 import type { LanguageModel as LanguageModelInfo } from "./manifest.ts";
 import { checkOptions, checkSignal, describe, invalidOption } from "./options.ts";
-import { Random } from "./random.ts";
-import { type SamplingOptions, type SamplingSettings, sample, samplingSettings } from "./sampling.ts";
+import { type SamplingOptions, type SamplingSettings, samplingSettings } from "./sampling.ts";
 import type { Work } from "./session.ts";
 import { StopStrings } from "./stop-strings.ts";
 import { TextStream } from "./text-stream.ts";
+import { TokenChooser } from "./token-chooser.ts";
 import type { Message, Tokenizer } from "./tokenizer.ts";
 
 /** A text, its token ids, or a conversation that the chat template turns into a text. */
@@ -102,7 +102,7 @@ export class Generation implements AsyncIterable<GeneratedToken> {
   #text = "";
   #tokens: number[] = [];
   #promptTokens: readonly number[] = [];
-  #promptLogits = new Float32Array();
+  #promptLogits: Float32Array = new Float32Array();
   #finishReason: GenerationResult["finishReason"];
   #prefillMs = 0;
   #decodeMs = 0;
@@ -159,12 +159,9 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       throwIfAborted(signal);
       this.#promptTokens = await encodePrompt(this.#prompt, tokenizer);
       let started = performance.now();
-      let logits = await sequence.replace(this.#promptTokens, signal);
+      this.#promptLogits = await sequence.replace(this.#promptTokens, signal);
       this.#prefillMs = performance.now() - started;
-      this.#promptLogits = logits.slice();
 
-      const random = Random.fromSeed(this.#seed);
-      const seen = new Set(this.#promptTokens);
       const ends = new Set([...(ignoreStopTokens ? [] : info.stopTokens), ...stopTokens]);
       const stops = new StopStrings(typeof stop === "string" ? [stop] : stop);
       const stream = new TextStream(
@@ -175,11 +172,11 @@ export class Generation implements AsyncIterable<GeneratedToken> {
       const room = info.contextLength - this.#promptTokens.length + 1;
       const most = Math.min(this.#options.maxTokens ?? room, room);
 
+      started = performance.now();
+      const chooser = new TokenChooser(this.#context, this.#promptTokens, this.#settings, this.#seed);
+      let token = chooser.first(this.#promptLogits);
       for (;;) {
-        started = performance.now();
-        const token = sample(logits, seen, this.#settings, random);
         this.#tokens.push(token);
-        seen.add(token);
         const ended = ends.has(token);
         let text = ended ? "" : stops.push(stream.push(token));
         if (ended || stops.stopped) this.#finishReason = "stop";
@@ -193,9 +190,8 @@ export class Generation implements AsyncIterable<GeneratedToken> {
         started = performance.now();
         // Without this turn of the event loop nobody could abort.
         await yieldToEvents();
-        logits = await sequence.append([token], signal);
+        token = await chooser.after(token, signal);
         this.#decoded++;
-        this.#decodeMs += performance.now() - started;
       }
     } finally {
       release();

@@ -4,8 +4,10 @@ import { fc, it as property } from "@fast-check/vitest";
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { checkpoints } from "../test/support/checkpoints.ts";
 import { type FakeArtifact, fakeArtifact, memorySource, seal } from "../test/support/fake-artifact.ts";
+import type { ByteRange, Device } from "./devices/device.ts";
 import { type LanguageModel, loadLanguageModel } from "./index.ts";
-import { argmax } from "./sampling.ts";
+import { Random } from "./random.ts";
+import { argmax, type SamplingOptions, sample, samplingSettings } from "./sampling.ts";
 
 const VOCABULARY = 32;
 const CONTEXT = 24;
@@ -33,6 +35,22 @@ beforeEach(() => {
 /** The entries run, with the length of each. */
 const calls = () =>
   execute.mock.calls.map(([entry, symbols]) => (entry === "decode" ? 1 : symbols.get("seq")));
+
+/** Bytes that each run was asked to read. */
+const bytesRead = () =>
+  execute.mock.calls.map(([, , , ranges]) =>
+    (ranges as readonly ByteRange[]).reduce((sum, { bytes }) => sum + bytes, 0),
+  );
+
+/** Continuation by `sample` from all logits. */
+function sampled(prompt: readonly number[], options: SamplingOptions, count: number): number[] {
+  const random = Random.fromSeed(options.seed!);
+  const tokens = [...prompt];
+  for (let i = 0; i < count; i++) {
+    tokens.push(sample(artifact.logits(tokens), tokens, samplingSettings(options), random));
+  }
+  return tokens.slice(prompt.length);
+}
 
 /** Greedy continuation by the definition. */
 function greedy(prompt: readonly number[], count: number): number[] {
@@ -126,6 +144,56 @@ describe("generate", () => {
     },
   );
 
+  const optional = <T>(values: fc.Arbitrary<T>) => fc.option(values, { nil: undefined });
+  property.prop([
+    fc.array(token, { minLength: 1, maxLength: 12 }),
+    fc.record({
+      seed: fc.integer(),
+      // Logits are up to 1023.
+      temperature: fc.constantFrom(0, 50, 300),
+      topK: optional(fc.integer({ min: 1, max: 8 })),
+      topP: optional(fc.double({ min: 0.1, max: 1, noNaN: true })),
+      minP: optional(fc.double({ min: 0, max: 1, noNaN: true })),
+      repetitionPenalty: optional(fc.double({ min: 0.5, max: 3, noNaN: true })),
+    }),
+  ])("chooses what it would from all logits, however few it reads", async (prompt, options) => {
+    const { tokens } = await model.generate(prompt, { ...options, maxTokens: 12 }).finish();
+    expect(tokens).toEqual(sampled(prompt, options, 12));
+  });
+
+  it("reads all logits after the prompt, and then one candidate or a few a token", async () => {
+    const all = 4 * VOCABULARY;
+    const few = 8 * model.info.candidates;
+    const read = vi.spyOn(model.device as Device, "read");
+    // A run reads, too.
+    const secondReads = () => read.mock.calls.length - execute.mock.calls.length;
+    const reads: readonly (readonly [SamplingOptions, number])[] = [
+      [{}, 8],
+      [{ temperature: 200, topK: 5, topP: 0.9 }, few],
+      [{ repetitionPenalty: 1.01 }, few],
+      [{ temperature: 1, minP: 0.5 }, few],
+      [{ temperature: 200, topK: model.info.candidates }, all],
+      [{ temperature: 200, topP: 0.9 }, all],
+      [{ repetitionPenalty: 0.9 }, all],
+    ];
+    for (const [options, bytes] of reads) {
+      model.reset();
+      execute.mockClear();
+      read.mockClear();
+      await model.generate([1, 2, 3, 4, 5, 6], { ...options, maxTokens: 4 }).finish();
+      // The prompt is two chunks.
+      expect(bytesRead(), JSON.stringify(options)).toEqual([0, all, bytes, bytes, bytes]);
+      expect(secondReads(), JSON.stringify(options)).toBe(0);
+    }
+    // What lowers candidates below what was not read.
+    const options = { seed: 0, temperature: 200, topK: 5, repetitionPenalty: 1000 };
+    const prompt = Array.from({ length: 12 }, (_, i) => i);
+    const { tokens } = await model.generate(prompt, { ...options, maxTokens: 10 }).finish();
+    expect(tokens).toEqual(sampled(prompt, options, 10));
+    expect(secondReads()).toBeGreaterThan(0);
+    read.mockRestore();
+  });
+
   it("fills the context and no more", async () => {
     const { tokens, finishReason } = await model.generate([1, 2, 3]).finish();
     expect(tokens).toEqual(greedy([1, 2, 3], CONTEXT - 3 + 1));
@@ -197,11 +265,11 @@ describe("generate", () => {
     const tick = () => new Promise((resolve) => setTimeout(resolve, 2));
     await tick();
     turns = 0;
-    execute.mockImplementation(function (this: never) {
+    execute.mockImplementation(((...[, , , ranges]: Parameters<Device["run"]>) => {
       const end = performance.now() + 3;
       while (performance.now() < end);
-      return Promise.resolve([new Uint8Array(4 * model.info.vocabularySize)]);
-    } as never);
+      return Promise.resolve(ranges.map(({ bytes }) => new Uint8Array(bytes)));
+    }) as never);
     try {
       await model.generate([1], { maxTokens: 10 }).finish();
     } finally {

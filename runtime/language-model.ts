@@ -63,7 +63,7 @@ export class LanguageModel extends Model {
   /** Logits after `token` has been added to the cached tokens, f32[V]. Errors as `prefill`. */
   async decode(token: number, options: CallOptions = {}): Promise<Float32Array> {
     const { signal } = checkCall("decode", options);
-    return this.#exclusively(() => this.#sequence.append([token], signal));
+    return this.#exclusively(() => this.#sequence.append(token, signal));
   }
 
   /** Forgets the cached tokens. @throws BitloomError BUSY, DISPOSED */

@@ -115,6 +115,8 @@ const languageModel = z.object({
   /** Tokens one `prefill` call takes at most. */
   chunkLength: positive,
   slots: positive,
+  /** How many of the largest logits `prefill` and `decode` give as topLogits and topTokens. */
+  candidates: positive,
   bosToken: z.nullable(z.int()),
   stopTokens: z.array(z.int()),
 });

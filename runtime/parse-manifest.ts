@@ -492,9 +492,13 @@ const LANGUAGE_INPUTS = ["tokens", "positions", "slots"] as const;
 
 function checkLanguageModel({ languageModel, entries, regions }: Manifest): void {
   if (languageModel === undefined) return;
-  const { vocabularySize, contextLength, chunkLength, slots, bosToken, stopTokens } = languageModel;
+  const { vocabularySize, contextLength, chunkLength, slots, candidates, bosToken, stopTokens } =
+    languageModel;
   if (chunkLength > contextLength) {
     fail(["languageModel", "chunkLength"], `at most the context of ${contextLength}`, chunkLength);
+  }
+  if (candidates > vocabularySize) {
+    fail(["languageModel", "candidates"], `at most the vocabulary of ${vocabularySize}`, candidates);
   }
   // A cache holds at least one f32 for each position of each slot; how many, the manifest does not say.
   if (regions.state > 0 && 4 * contextLength * slots > regions.state) {
@@ -522,9 +526,17 @@ function checkLanguageModel({ languageModel, entries, regions }: Manifest): void
         fail(["entries", name, "inputs"], `an input "${input}" of i32 for ${needed} of them`, tensor);
       }
     }
-    const logits = entry.outputs.find((candidate) => candidate.name === "logits");
-    if (logits?.dtype !== "f32" || logits.dims.at(-1) !== vocabularySize) {
-      fail(["entries", name, "outputs"], `an output "logits" of f32[..., ${vocabularySize}]`, logits);
+    for (const [output, dtype, size] of [
+      ["logits", "f32", vocabularySize],
+      ["bestLogit", "f32", 1],
+      ["bestToken", "i32", 1],
+      ["topLogits", "f32", candidates],
+      ["topTokens", "i32", candidates],
+    ] as const) {
+      const tensor = entry.outputs.find((candidate) => candidate.name === output);
+      if (tensor?.dtype !== dtype || tensor.dims.at(-1) !== size) {
+        fail(["entries", name, "outputs"], `an output "${output}" of ${dtype}[..., ${size}]`, tensor);
+      }
     }
   }
 }

@@ -1,7 +1,14 @@
 import { fc, it as property } from "@fast-check/vitest";
 import { describe, expect, it } from "vitest";
 import { Random } from "./random.ts";
-import { argmax, type SamplingOptions, sample, samplingSettings } from "./sampling.ts";
+import {
+  argmax,
+  type SamplingOptions,
+  sample,
+  sampleCandidates,
+  sampledFrom,
+  samplingSettings,
+} from "./sampling.ts";
 
 const draw = (logits: ArrayLike<number>, options: SamplingOptions, seen: number[] = [], seed = 1) =>
   sample(Float32Array.from(logits), seen, samplingSettings(options), Random.fromSeed(seed));
@@ -161,5 +168,93 @@ describe("sample", () => {
         message: expect.stringContaining(`\`${Object.keys(wrong)[0]}\``),
       }),
     );
+  });
+});
+
+describe("sampleCandidates", () => {
+  /** The `count` largest, of equals the lower ids. */
+  function largest(logits: readonly number[], count: number) {
+    const order = logits.map((_, token) => token).sort((a, b) => logits[b]! - logits[a]! || a - b);
+    const tokens = Int32Array.from(order.slice(0, count));
+    return { tokens, logits: Float32Array.from(tokens, (token) => logits[token]!) };
+  }
+  const anyOptions = fc.record({
+    temperature: fc.oneof(fc.constant(0), fc.double({ min: 0.1, max: 3, noNaN: true })),
+    topK: fc.option(fc.integer({ min: 1, max: 12 }), { nil: undefined }),
+    topP: fc.option(share, { nil: undefined }),
+    minP: fc.option(fc.oneof(share, fc.constantFrom(0, 1)), { nil: undefined }),
+    repetitionPenalty: fc.option(fc.double({ min: 0.5, max: 2, noNaN: true }), { nil: undefined }),
+  });
+  // Equals are frequent.
+  const anyLogits = fc.array(fc.oneof(fc.integer({ min: -3, max: 3 }), fc.constantFrom(-Infinity, 0, -0)), {
+    minLength: 1,
+    maxLength: 12,
+  });
+
+  property.prop([anyLogits, anyOptions, seen, fc.integer({ min: 1, max: 12 }), fc.integer()], {
+    numRuns: 2000,
+  })("gives what all logits give, or nothing", (values, chosen, tokens, count, seed) => {
+    fc.pre(values.some((value) => value > -Infinity));
+    const known = new Set(tokens.filter((token) => token < values.length));
+    const settings = samplingSettings(chosen);
+    const candidates = largest(values, count);
+    const random = Random.fromSeed(seed);
+    const token = sampleCandidates(candidates, values.length, known, settings, random);
+    const fresh = Random.fromSeed(seed);
+    const expected = sample(Float32Array.from(values), known, settings, fresh);
+    if (token !== undefined) expect(token).toBe(expected);
+    else {
+      expect(count).toBeLessThan(values.length);
+      expect(random).toEqual(Random.fromSeed(seed));
+    }
+  });
+
+  it("is enough for what is asked of it, but for equals and penalties", () => {
+    const values = Array.from({ length: 100 }, (_, i) => Math.sin(i));
+    const asked: readonly SamplingOptions[] = [
+      {},
+      { temperature: 1, topK: 9 },
+      { temperature: 1, topK: 9, topP: 0.5, minP: 0.1 },
+      { temperature: 0.001, minP: 0.9 },
+      { repetitionPenalty: 1.1 },
+    ];
+    for (const options of asked) {
+      const settings = samplingSettings(options);
+      expect(sampledFrom(settings, 10)).toBe(options === asked[0] ? "best" : "top");
+      const few = largest(values, options === asked[0] ? 1 : 10);
+      expect(sampleCandidates(few, 100, new Set(), settings, Random.fromSeed(1))).toBeTypeOf("number");
+    }
+    for (const options of [
+      { temperature: 1, topK: 10 },
+      { temperature: 1, topP: 0.5 },
+      { repetitionPenalty: 0.9 },
+    ]) {
+      expect(sampledFrom(samplingSettings(options), 10)).toBe("logits");
+    }
+  });
+
+  it.each([
+    [[Number.NaN, 2], "NaN for token 7"],
+    [[Infinity, 2], "Infinity for token 7"],
+    [[-Infinity, -Infinity], "-Infinity for every token"],
+  ])("refuses the logits %j, or leaves that to who reads all", (values, received) => {
+    const refusal = expect.objectContaining({ code: "INVALID_LOGITS", received });
+    const choose = (options: SamplingOptions, count: number) => () =>
+      sampleCandidates(
+        { logits: Float32Array.from(values.slice(0, count)), tokens: Int32Array.of(7, 3).slice(0, count) },
+        10,
+        new Set(),
+        samplingSettings(options),
+        Random.fromSeed(1),
+      );
+    expect(choose({}, 1)).toThrow(refusal);
+    const outcome = (() => {
+      try {
+        return choose({ temperature: 1, topK: 1 }, 2)();
+      } catch (error) {
+        return error;
+      }
+    })();
+    expect([undefined, refusal]).toContainEqual(outcome);
   });
 });

@@ -67,20 +67,88 @@ export function sample(
   settings: SamplingSettings,
   random: Random,
 ): number {
-  const { temperature, topK, topP, minP, repetitionPenalty } = settings;
+  const { repetitionPenalty } = settings;
   if (repetitionPenalty !== 1) {
-    for (const token of new Set(seen)) {
-      const logit = logits[token]!;
-      logits[token] = logit < 0 ? logit * repetitionPenalty : logit / repetitionPenalty;
-    }
+    for (const token of new Set(seen)) logits[token] = penalized(logits[token]!, repetitionPenalty);
   }
-  assertUsable(logits);
+  return choose(logits, (index) => index, settings, random);
+}
+
+/** The largest logits in descending order, the lower id first of equals, and their tokens. */
+export interface Candidates {
+  readonly logits: Float32Array;
+  readonly tokens: Int32Array;
+}
+
+/**
+ * What the next token is chosen from: the largest logit, so many of the largest, which nearly always are enough, or
+ * all of them.
+ */
+export function sampledFrom(settings: SamplingSettings, candidates: number): "best" | "top" | "logits" {
+  const { temperature, topK, topP, minP, repetitionPenalty } = settings;
+  if (temperature === 0 && repetitionPenalty === 1) return "best";
+  const areFew = temperature === 0 || topK < candidates || (topP === 1 && minP > 0);
+  return areFew && repetitionPenalty >= 1 ? "top" : "logits";
+}
+
+/**
+ * Chooses what `sample` chooses from all logits.
+ * @param candidates all tokens of the vocabulary, or those with the largest logits
+ * @returns a token id; undefined, with nothing drawn, if a token beyond the candidates might be chosen
+ * @throws BitloomError INVALID_LOGITS as `sample`
+ */
+export function sampleCandidates(
+  candidates: Candidates,
+  vocabularySize: number,
+  seen: ReadonlySet<number>,
+  settings: SamplingSettings,
+  random: Random,
+): number | undefined {
+  const { temperature, repetitionPenalty } = settings;
+  // The order that sums are made in is that of the ids.
+  const order = candidates.tokens
+    .map((_, index) => index)
+    .sort((a, b) => candidates.tokens[a]! - candidates.tokens[b]!);
+  const tokenAt = (index: number) => candidates.tokens[order[index]!]!;
+  const logits = Float32Array.from(order, (index) => {
+    const logit = candidates.logits[index]!;
+    return seen.has(candidates.tokens[index]!) ? penalized(logit, repetitionPenalty) : logit;
+  });
+  const isFirst = temperature === 0 && repetitionPenalty === 1;
+  const isWhole = candidates.tokens.length === vocabularySize;
+  if (!isFirst && !isWhole && !areEnough(logits, candidates.logits.at(-1)!, settings)) return undefined;
+  return choose(logits, tokenAt, settings, random);
+}
+
+/** Whether no token with a logit of at most `beyond`, before a penalty, can be chosen. */
+function areEnough(logits: Float32Array, beyond: number, settings: SamplingSettings): boolean {
+  const { temperature, topK, topP, minP, repetitionPenalty } = settings;
+  // What raises logits may raise any.
+  if (repetitionPenalty < 1) return false;
+  const kept = temperature === 0 ? 1 : topK;
+  if (kept <= logits.length && kthLargest(logits, kept) > beyond) return true;
+  const top = logits[argmax(logits)]!;
+  return temperature > 0 && topP === 1 && Math.exp((beyond - top) / temperature) < minP;
+}
+
+function penalized(logit: number, penalty: number): number {
+  return logit < 0 ? logit * penalty : logit / penalty;
+}
+
+/** Chooses from the logits, penalized, of tokens in the order of their ids. */
+function choose(
+  logits: Float32Array,
+  tokenAt: (index: number) => number,
+  { temperature, topK, topP, minP }: SamplingSettings,
+  random: Random,
+): number {
+  assertUsable(logits, tokenAt);
   const best = argmax(logits);
-  if (temperature === 0) return best;
+  if (temperature === 0) return tokenAt(best);
 
   // Weights are relative to the most likely token: exp never overflows, and that token's weight is 1.
   const top = logits[best]!;
-  let kept = topK < logits.length ? atLeast(logits, kthLargest(logits, topK)) : allTokens(logits);
+  let kept = topK < logits.length ? atLeast(logits, kthLargest(logits, topK)) : allIndices(logits);
   let weights = new Float64Array(kept.length);
   for (let i = 0; i < kept.length; i++) weights[i] = Math.exp((logits[kept[i]!]! - top) / temperature);
   if (topP < 1) ({ kept, weights } = nucleus(kept, weights, topP));
@@ -95,18 +163,18 @@ export function sample(
     target -= weights[i]!;
     if (target < 0) break;
   }
-  return last;
+  return tokenAt(last);
 }
 
-function assertUsable(logits: Float32Array): void {
+function assertUsable(logits: Float32Array, tokenAt: (index: number) => number): void {
   let largest = -Infinity;
-  for (let token = 0; token < logits.length; token++) {
-    const logit = logits[token]!;
+  for (let index = 0; index < logits.length; index++) {
+    const logit = logits[index]!;
     // Written so that NaN fails too.
     if (!(logit < Infinity)) {
       throw new BitloomError("INVALID_LOGITS", "The model's logits are not numbers", {
         expected: "finite logits",
-        received: `${logit} for token ${token}`,
+        received: `${logit} for token ${tokenAt(index)}`,
       });
     }
     if (logit > largest) largest = logit;
@@ -147,14 +215,14 @@ function kthLargest(values: Float32Array, k: number): number {
 
 function atLeast(logits: Float32Array, threshold: number): Uint32Array {
   const kept: number[] = [];
-  for (let token = 0; token < logits.length; token++) if (logits[token]! >= threshold) kept.push(token);
+  for (let index = 0; index < logits.length; index++) if (logits[index]! >= threshold) kept.push(index);
   return Uint32Array.from(kept);
 }
 
-function allTokens(logits: Float32Array): Uint32Array {
-  const tokens = new Uint32Array(logits.length);
-  for (let token = 0; token < tokens.length; token++) tokens[token] = token;
-  return tokens;
+function allIndices(logits: Float32Array): Uint32Array {
+  const indices = new Uint32Array(logits.length);
+  for (let index = 0; index < indices.length; index++) indices[index] = index;
+  return indices;
 }
 
 /** The fewest tokens, most likely first, whose share of all weights reaches `topP`; always at least one. */

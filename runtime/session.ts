@@ -19,6 +19,13 @@ const call: Work = {
   hint: "Await the running call first, or load the artifact a second time.",
 };
 
+/** Outputs of an entry, by name. */
+export interface WantedOutputs {
+  readonly read: readonly string[];
+  /** Further ones that `Session.read` may be asked for. */
+  readonly computed?: readonly string[];
+}
+
 /** Where an output of a run lies, and what it is. */
 interface OutputPlace extends ByteRange {
   readonly name: string;
@@ -65,16 +72,10 @@ export class Session {
 
   /**
    * Runs an entry; the caller holds the session.
-   * @param wanted the outputs to read, by name; all if absent
-   * @param computed further outputs to compute, for `read`
+   * @param wanted all outputs if absent
    * @throws BitloomError INVALID_INPUT, DEVICE_FAILED
    */
-  async execute(
-    name: string,
-    inputs: TensorInputs,
-    wanted?: readonly string[],
-    computed: readonly string[] = [],
-  ): Promise<Record<string, Tensor>> {
+  async execute(name: string, inputs: TensorInputs, wanted?: WantedOutputs): Promise<Record<string, Tensor>> {
     this.assertAlive();
     const entry = Object.hasOwn(this.manifest.entries, name) ? this.manifest.entries[name]! : undefined;
     if (entry === undefined) {
@@ -89,13 +90,14 @@ export class Session {
       const bytes = dims.reduce((product, dim) => product * dim, array.BYTES_PER_ELEMENT);
       return { name: slot.name, array, dims, offset: slot.offset, bytes };
     });
-    const places = this.#placesOf(wanted ?? entry.outputs.map((slot) => slot.name));
+    const { read = entry.outputs.map((slot) => slot.name), computed = [] } = wanted ?? {};
+    const places = this.#placesOf(read);
     const results = await this.#attempt(async () => {
       for (const { slot, data } of tensors) {
         const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
         await this.device.write("io", slot.offset, bytes);
       }
-      return this.device.run(name, symbols, [...places.map((place) => place.name), ...computed], places);
+      return this.device.run(name, symbols, [...read, ...computed], places);
     });
     return tensorsOf(places, results);
   }

@@ -4,6 +4,8 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type LanguageModel, loadLanguageModel } from "../runtime/index.ts";
+import { Random } from "../runtime/random.ts";
+import { sample, samplingSettings } from "../runtime/sampling.ts";
 import { openCheckpoint } from "../src/checkpoint/huggingface.ts";
 import { compileCheckpoint } from "../src/compiler/checkpoint.ts";
 import { type CheckpointName, checkpoints, type GoldenPrompt, readGolden } from "./support/checkpoints.ts";
@@ -91,6 +93,23 @@ describe.each(names.flatMap((name) => targets.map((device) => [name, device] as 
         expect(tokens).toEqual(expected);
         expect(text).toBe(model.tokenizer!.decode(expected));
       }
+    });
+
+    it("samples from a few candidates what it would from all logits", async () => {
+      const prompt = golden[0]!.input_ids;
+      const options = { temperature: 0.8, topK: 40, topP: 0.95, seed: 7 };
+      const { tokens } = await model.generate(prompt, { ...options, maxTokens: 4 }).finish();
+      const random = Random.fromSeed(options.seed);
+      const settings = samplingSettings(options);
+      model.reset();
+      let logits = await model.prefill(prompt);
+      const expected = [];
+      for (let i = 0; i < tokens.length; i++) {
+        const token = sample(logits, [], settings, random);
+        expected.push(token);
+        logits = await model.decode(token);
+      }
+      expect(tokens).toEqual(expected);
     });
 
     it("is within 1e-2 of PyTorch's logits at the last position", async () => {

@@ -64,6 +64,8 @@ it("bench counts what a token takes", async () => {
   expect(report.dispatchesPerToken).toBeLessThanOrEqual(report.stepsPerToken);
   expect(report.buffersCreatedPerToken).toBe(0);
   expect(report.bytesWrittenPerToken).toBe(12);
+  // The token and its logit.
+  expect(report.bytesReadPerToken).toBe(8);
 });
 
 it("inspect tells of both targets", async () => {

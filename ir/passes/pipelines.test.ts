@@ -171,9 +171,11 @@ test("prefill computes what follows the last attention for one row", () => {
       %n5.last: f32[batch, 1, 8] = rms_norm(%y.last, %g5) {eps = 0.00001}
       %logits.last: f32[batch, 1, 11] = linear(%n5.last, %embed)
       %logits: f32[batch, 11] = reshape(%logits.last) {dims = ["batch", 11]}
+      %bestLogit: f32[batch, 1], %bestToken: i32[batch, 1] = top_k(%logits) {k = 1}
+      %topLogits: f32[batch, 11], %topTokens: i32[batch, 11] = top_k(%logits) {k = 11}
       next %k_cache = %k_next
       next %v_cache = %v_next
-      return logits = %logits
+      return logits = %logits, bestLogit = %bestLogit, bestToken = %bestToken, topLogits = %topLogits, topTokens = %topTokens
     }
     "
   `);
@@ -215,9 +217,11 @@ test("decode has no slice along the sequence", () => {
       %n5.last: f32[batch, 1, 8] = rms_norm(%y.last, %g5) {eps = 0.00001}
       %logits.last: f32[batch, 1, 11] = linear(%n5.last, %embed)
       %logits: f32[batch, 11] = reshape(%logits.last) {dims = ["batch", 11]}
+      %bestLogit: f32[batch, 1], %bestToken: i32[batch, 1] = top_k(%logits) {k = 1}
+      %topLogits: f32[batch, 11], %topTokens: i32[batch, 11] = top_k(%logits) {k = 11}
       next %k_cache = %k_next
       next %v_cache = %v_next
-      return logits = %logits
+      return logits = %logits, bestLogit = %bestLogit, bestToken = %bestToken, topLogits = %topLogits, topTokens = %topTokens
     }
     "
   `);

@@ -4,6 +4,7 @@
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../graph.ts";
 import { type Pass, type RunPassesOptions, runPasses } from "../rewrite.ts";
+import { addCandidates } from "./candidates.ts";
 import { canonicalize } from "./canonicalize.ts";
 import { commonSubexpressions } from "./common-subexpressions.ts";
 import { deadCode } from "./dead-code.ts";
@@ -57,9 +58,16 @@ export function runForwardPipeline(graph: Graph, options: PipelineOptions = {}):
   }, graph);
 }
 
-/** The `prefill` entry of a traced language model: logits of the last position only, [batch, V]. */
+/** Enough for the 64 largest, and one that tells whether the last of them has equals. */
+const CANDIDATES = 65;
+
+/**
+ * The `prefill` entry of a traced language model: logits of the last position only, [batch, V], and the largest of
+ * them.
+ */
 export function prefillGraph(graph: Graph): Graph {
-  return runPasses(lastPosition(graph), [canonicalize, sinkSlices, canonicalize]);
+  const last = runPasses(lastPosition(graph), [canonicalize, sinkSlices, canonicalize]);
+  return addCandidates(last, CANDIDATES);
 }
 
 /** The `decode` entry: `prefill` for one token a sequence. */

@@ -268,11 +268,13 @@ function describeLanguageModel(
   { context }: BuildBounds,
 ): NonNullable<Manifest["languageModel"]> {
   const { symbols } = plan.entries.run!;
+  const top = plan.entries.decode!.outputs.find(({ name }) => name === "topTokens")!;
   return {
     vocabularySize: model.vocabularySize,
     contextLength: context ?? model.contextLength,
     chunkLength: symbols.seq!,
     slots: symbols.slots!,
+    candidates: top.dims.at(-1) as number,
     bosToken: model.bosToken,
     stopTokens: [...model.eosTokens],
   };

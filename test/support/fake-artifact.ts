@@ -16,7 +16,8 @@ import { type FakeTensors, fakeShaders, fakeWebgpuTarget } from "./fake-webgpu.t
  * An artifact written by hand, so that the runtime is tested apart from the compiler. Its entries:
  * - `run`: y = 2 x for x f32[batch, 4]; checksum i32[1] of the weights; participants i32[1], the threads that
  *   took part in the call;
- * - `prefill` and `decode` of a language model whose logits depend on every token so far and its position.
+ * - `prefill` and `decode` of a language model whose logits depend on every token so far and its position, and are
+ *   equal now and then.
  */
 export interface FakeArtifact {
   readonly manifest: Manifest;
@@ -32,6 +33,8 @@ export interface FakeArtifactOptions {
   readonly vocabularySize?: number;
   readonly contextLength?: number;
   readonly chunkLength?: number;
+  /** How many of the largest logits it gives. */
+  readonly candidates?: number;
   /** What it is built for; WebAssembly alone if absent. */
   readonly targets?: readonly ("wasm" | "webgpu" | "cuda")[];
   /** Of the target cuda: all its kernels compiled, for compute capability 9.0. */
@@ -56,6 +59,7 @@ const align = (bytes: number) => Math.ceil(bytes / TENSOR_ALIGNMENT) * TENSOR_AL
 
 export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<FakeArtifact> {
   const { weightsBytes = 1000, vocabularySize = 32, contextLength = 24, chunkLength = 4 } = options;
+  const { candidates = Math.min(6, vocabularySize) } = options;
   const { languageModel = false, targets = ["wasm"] } = options;
 
   let next = 0;
@@ -79,6 +83,10 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
   const positions = tensor("positions", "i32", ["batch"], 1);
   const slots = tensor("slots", "i32", ["batch"], 1);
   const logits = tensor("logits", "f32", ["batch", 1, vocabularySize], vocabularySize);
+  const bestLogit = tensor("bestLogit", "f32", ["batch", 1, 1], 1);
+  const bestToken = tensor("bestToken", "i32", ["batch", 1, 1], 1);
+  const topLogits = tensor("topLogits", "f32", ["batch", 1, candidates], candidates);
+  const topTokens = tensor("topTokens", "i32", ["batch", 1, candidates], candidates);
   const regions = { io: next, state: 4 * contextLength };
 
   next = 0;
@@ -184,7 +192,32 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
       (f32.store (i32.add (i32.const ${at(logits)}) (i32.shl (local.get $i) (i32.const 2)))
         (f32.convert_i32_u (i32.shr_u (i32.mul (local.get $h) (i32.add (local.get $i) (i32.const 7))) (i32.const 22))))
       (local.set $i (i32.add (local.get $i) (i32.const 1)))
-      (br_if $each (i32.lt_u (local.get $i) (i32.const ${vocabularySize})))))
+      (br_if $each (i32.lt_u (local.get $i) (i32.const ${vocabularySize}))))
+    (call $choose))
+  ;; The largest logits, each the largest below the one before, the first of equals.
+  (func $choose (local $i i32) (local $rank i32) (local $best i32) (local $last i32)
+    (local $x f32) (local $most f32) (local $limit f32)
+    (local.set $limit (f32.const inf))
+    (local.set $last (i32.const -1))
+    (loop $ranks
+      (local.set $most (f32.const -inf))
+      (local.set $i (i32.const 0))
+      (loop $each
+        (local.set $x (f32.load (i32.add (i32.const ${at(logits)}) (i32.shl (local.get $i) (i32.const 2)))))
+        (if (i32.and (f32.gt (local.get $x) (local.get $most))
+              (i32.or (f32.lt (local.get $x) (local.get $limit))
+                (i32.and (f32.eq (local.get $x) (local.get $limit)) (i32.gt_s (local.get $i) (local.get $last)))))
+          (then (local.set $most (local.get $x)) (local.set $best (local.get $i))))
+        (local.set $i (i32.add (local.get $i) (i32.const 1)))
+        (br_if $each (i32.lt_u (local.get $i) (i32.const ${vocabularySize}))))
+      (f32.store (i32.add (i32.const ${at(topLogits)}) (i32.shl (local.get $rank) (i32.const 2))) (local.get $most))
+      (i32.store (i32.add (i32.const ${at(topTokens)}) (i32.shl (local.get $rank) (i32.const 2))) (local.get $best))
+      (local.set $limit (local.get $most))
+      (local.set $last (local.get $best))
+      (local.set $rank (i32.add (local.get $rank) (i32.const 1)))
+      (br_if $ranks (i32.lt_u (local.get $rank) (i32.const ${candidates}))))
+    (f32.store (i32.const ${at(bestLogit)}) (f32.load (i32.const ${at(topLogits)})))
+    (i32.store (i32.const ${at(bestToken)}) (i32.load (i32.const ${at(topTokens)}))))
   (func (export "run") (param $entry i32)
     (if (i32.load (i32.const ${memory.control + 12})) (then (unreachable)))
     (if (i32.eqz (local.get $entry)) (then (call $double) (return)))
@@ -211,6 +244,11 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
     tokens,
     positions,
     logits,
+    bestLogit,
+    bestToken,
+    topLogits,
+    topTokens,
+    candidates,
     weightsBytes,
     vocabularySize,
     contextLength,
@@ -218,7 +256,7 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
   };
   const language = {
     inputs: [tokens, positions, slots],
-    outputs: [logits],
+    outputs: [logits, bestLogit, bestToken, topLogits, topTokens],
   };
   const manifest: Manifest = {
     format: "bitloom",
@@ -289,6 +327,7 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
             contextLength,
             chunkLength,
             slots: 1,
+            candidates,
             bosToken: 0,
             stopTokens: [],
           },

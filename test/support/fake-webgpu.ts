@@ -18,6 +18,11 @@ export interface FakeTensors {
   readonly tokens: TensorSlot;
   readonly positions: TensorSlot;
   readonly logits: TensorSlot;
+  readonly bestLogit: TensorSlot;
+  readonly bestToken: TensorSlot;
+  readonly topLogits: TensorSlot;
+  readonly topTokens: TensorSlot;
+  readonly candidates: number;
   readonly weightsBytes: number;
   readonly vocabularySize: number;
   readonly contextLength: number;
@@ -74,6 +79,26 @@ fn predict() {
   for (var i = 0; i < positions[0] + scalars.seq; i++) { h = h * 31 + cache[i] + 1; }
   for (var v = 0; v < scalars.vocabulary; v++) { logits[v] = f32(u32(h * (v + 7)) >> 22); }
 }`,
+  "kernels/choose.wgsl": `
+struct Scalars { vocabulary: i32, candidates: i32 }
+@group(0) @binding(0) var<storage, read_write> logits: array<f32>;
+@group(0) @binding(1) var<storage, read_write> values: array<f32>;
+@group(0) @binding(2) var<storage, read_write> tokens: array<i32>;
+@group(0) @binding(3) var<uniform> scalars: Scalars;
+@compute @workgroup_size(1)
+fn choose() {
+  var last = -1;
+  for (var rank = 0; rank < scalars.candidates; rank++) {
+    var best = -1;
+    for (var v = 0; v < scalars.vocabulary; v++) {
+      let isLeft = last < 0 || logits[v] < logits[last] || (logits[v] == logits[last] && v > last);
+      if (isLeft && (best < 0 || logits[v] > logits[best])) { best = v; }
+    }
+    values[rank] = logits[best];
+    tokens[rank] = best;
+    last = best;
+  }
+}`,
 };
 
 /** The kernels of \`fakeWebgpuTarget\` as files of the artifact. */
@@ -83,6 +108,7 @@ export const fakeShaders = (): [string, Uint8Array<ArrayBuffer>][] =>
 /** The fake artifact's entries on WebGPU. */
 export function fakeWebgpuTarget(tensors: FakeTensors): WebgpuTarget {
   const { x, y, checksum, participants, tokens, positions, logits } = tensors;
+  const { bestLogit, bestToken, topLogits, topTokens } = tensors;
   const at = (region: Region, offset: SymbolExpr, bytes: SymbolExpr): Argument => ({
     kind: "buffer",
     region,
@@ -98,6 +124,13 @@ export function fakeWebgpuTarget(tensors: FakeTensors): WebgpuTarget {
     const end = Math.min(tensors.weightsBytes, (index + 1) * PIECE_BYTES - (index % 2 === 0 ? 4 : 0));
     return { start, bytes: end - start };
   });
+  const choose = (values: TensorSlot, indices: TensorSlot, count: number): Plans[string][number] => ({
+    kernel: "choose",
+    arguments: [io(logits), io(values), io(indices), i32(tensors.vocabularySize), i32(count)],
+    range: 1,
+    serves: [values.name, indices.name],
+    label: values.name,
+  });
   const predict = (seq: SymbolExpr): Plans[string] => [
     {
       kernel: "predict",
@@ -112,6 +145,8 @@ export function fakeWebgpuTarget(tensors: FakeTensors): WebgpuTarget {
       range: 1,
       label: "predict",
     },
+    choose(bestLogit, bestToken, 1),
+    choose(topLogits, topTokens, tensors.candidates),
   ];
   const scalar = (parameter: string) => ({ kind: "scalar", parameter, type: "i32" }) as const;
   const words = (parameter: string, access: "read" | "read-write" = "read-write") => ({
@@ -122,7 +157,19 @@ export function fakeWebgpuTarget(tensors: FakeTensors): WebgpuTarget {
   return {
     arena: 0,
     buffers: {
-      io: [x, y, checksum, participants, tokens, positions, logits].map(({ offset }) => offset),
+      io: [
+        x,
+        y,
+        checksum,
+        participants,
+        tokens,
+        positions,
+        logits,
+        bestLogit,
+        bestToken,
+        topLogits,
+        topTokens,
+      ].map(({ offset }) => offset),
       arena: [0],
       state: [0],
       weights: Array.from(
@@ -180,6 +227,21 @@ export function fakeWebgpuTarget(tensors: FakeTensors): WebgpuTarget {
             workgroupSize: 1,
             bindings: [words("tokens"), words("positions"), words("cache"), words("logits")],
             uniforms: [scalar("seq"), scalar("vocabulary")],
+          },
+        ],
+      },
+      {
+        name: "choose",
+        template: "choose",
+        parameters: ["logits", "values", "tokens", "vocabulary", "candidates"],
+        kind: "workgroup",
+        variants: [
+          {
+            requires: [],
+            source: "kernels/choose.wgsl",
+            workgroupSize: 1,
+            bindings: [words("logits"), words("values"), words("tokens")],
+            uniforms: [scalar("vocabulary"), scalar("candidates")],
           },
         ],
       },

@@ -42,7 +42,7 @@ export async function bench(artifact: string, { device, threads, repeat, json, .
       decodeMs,
       weightBytesPerSecond: (bytesPerToken / decodeMs) * 1000,
       peakMemoryBytes: peakMemory(),
-      stepsPerToken: model.manifest.targets[model.device.name]?.plans.decode?.length ?? 0,
+      stepsPerToken: greedySteps(model),
       ...perToken(runs.at(-1)!.counted, decode),
     };
     process.stdout.write(json ? `${JSON.stringify(report)}\n` : `${render(model.name, prefill, report)}\n`);
@@ -91,18 +91,27 @@ interface Measured {
   readonly counted: DeviceCounters | undefined;
 }
 
+/** Generates greedily, as most callers do: a prompt and its first token, then `decode` more. */
 async function measure(model: LanguageModel, prefill: number, decode: number): Promise<Measured> {
   model.reset();
   const { vocabularySize } = model.info;
-  const token = (index: number) => (index * 7919 + 13) % vocabularySize;
-  let started = performance.now();
-  await model.prefill(Array.from({ length: prefill }, (_, index) => token(index)));
-  const prefillMs = performance.now() - started;
+  const prompt = Array.from({ length: prefill }, (_, index) => (index * 7919 + 13) % vocabularySize);
+  const generation = model.generate(prompt, { maxTokens: decode + 1, ignoreStopTokens: true });
+  await generation[Symbol.asyncIterator]().next();
+  const { prefillMs, decodeMs: first } = generation.result.timings;
   const before = model.device.counters && { ...model.device.counters };
-  started = performance.now();
-  for (let index = 0; index < decode; index++) await model.decode(token(prefill + index));
-  const decodeMs = performance.now() - started;
-  return { prefillMs, decodeMs, counted: before && difference(model.device.counters!, before) };
+  const { decodeMs } = (await generation.finish()).timings;
+  return {
+    prefillMs,
+    decodeMs: decodeMs - first,
+    counted: before && difference(model.device.counters!, before),
+  };
+}
+
+/** Steps of `decode` that a token takes whose choice needs the largest logit alone. */
+function greedySteps({ manifest, device }: LanguageModel): number {
+  const steps = manifest.targets[device.name]?.plans.decode ?? [];
+  return steps.filter(({ serves }) => serves === undefined || serves.includes("bestToken")).length;
 }
 
 function difference(after: DeviceCounters, before: DeviceCounters): DeviceCounters {

@@ -66,6 +66,32 @@ predict(const int *tokens, const int *positions, int *cache, float *logits, int 
 }
 }`,
   },
+  {
+    name: "choose",
+    entryPoint: "choose",
+    kind: "workgroup",
+    blockSize: 1,
+    parameters: ["logits", "values", "tokens", "vocabulary", "candidates"],
+    launch: ["logits", "values", "tokens"]
+      .map((name): CudaKernel["launch"][number] => buffer(name))
+      .concat([scalar("vocabulary"), scalar("candidates")]),
+    text: `
+namespace choose {
+extern "C" __global__ void __launch_bounds__(1)
+choose(const float *logits, float *values, int *tokens, int vocabulary, int candidates) {
+  int last = -1;
+  for (int rank = 0; rank < candidates; rank++) {
+    int best = -1;
+    for (int v = 0; v < vocabulary; v++) {
+      const bool isLeft = last < 0 || logits[v] < logits[last] || (logits[v] == logits[last] && v > last);
+      if (isLeft && (best < 0 || logits[v] > logits[best])) best = v;
+    }
+    values[rank] = logits[best];
+    tokens[rank] = last = best;
+  }
+}
+}`,
+  },
 ];
 
 const sourcePath = ({ name }: FakeKernel) => `kernels/${name}.cu`;
