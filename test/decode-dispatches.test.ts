@@ -35,7 +35,7 @@ test.each([
     "quantize_rms_norm",
     `${product}_scale_2`, // gate and up
     "quantize_relu2_mul_rms_norm",
-    `${product}_scale_residual`, // down
+    `${product}_scale_residual_2`, // down
   ]);
   for (const kernel of [...kernels.slice(0, layers.start), ...kernels.slice(end)]) {
     expect(kernel).toMatch(/^(embedding|rms_norm|matmul|top_k)/);

@@ -87,6 +87,8 @@ interface Decode extends AttentionShape {
   readonly capacity: number;
   /** Keys of a workgroup. */
   readonly keys: number;
+  /** 32 unless given. */
+  readonly workgroupSize?: number;
   /** The new row of each sequence. */
   readonly positions: readonly number[];
 }
@@ -97,6 +99,10 @@ const decodes: Decode[] = [
   { batch: 3, seq: 1, heads: 3, kvHeads: 1, dim: 40, capacity: 50, keys: 32, positions: [31, 32, 17] },
   { batch: 1, seq: 1, heads: 8, kvHeads: 2, dim: 128, capacity: 130, keys: 64, positions: [127] },
   { batch: 1, seq: 1, heads: 4, kvHeads: 1, dim: 64, capacity: 64, keys: 64, positions: [63] },
+  {
+    ...{ batch: 1, seq: 1, heads: 8, kvHeads: 2, dim: 128, capacity: 130, keys: 64, positions: [100] },
+    workgroupSize: 256,
+  },
   // Outside the capacity: nothing is written, the nearest rows are seen.
   { batch: 2, seq: 1, heads: 2, kvHeads: 2, dim: 8, capacity: 20, keys: 16, positions: [-5, 22] },
 ];
@@ -110,7 +116,8 @@ describe.each(subgroupVariants)("attentionDecode, subgroups %s", (subgroups) => 
         const whole = capacity <= shape.keys;
         const together = heads / kvHeads;
         const kernel = await gpuKernel("attention-decode.ts", "attentionDecode", {
-          ...{ workgroupSize: 32, subgroups, dim, together, keys: shape.keys, fresh, whole },
+          ...{ workgroupSize: shape.workgroupSize ?? 32, keys: shape.keys },
+          ...{ subgroups, dim, together, fresh, whole },
         });
         const stride = kvHeads * dim;
         const newRow = (b: number) => (slotOf(b) * capacity + shape.positions[b]!) * stride;

@@ -15,8 +15,8 @@ export interface RopeCacheOptions {
 }
 
 /**
- * Rotary position embedding of new queries and keys, and the new keys and values to their places in the caches: what
- * rope, twice, and cache-write, twice, would do.
+ * Rotates new queries and keys by their positions, and puts new keys and values into their places in the caches. One
+ * dispatch does what two of rope and two of cache-write would.
  *
  * Grid: an invocation takes a pair of lanes, then every (workgroupCount * workgroupSize)-th of the
  * rows * (heads + 2 * kvHeads) * dim/2 pairs.

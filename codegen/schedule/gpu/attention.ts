@@ -31,9 +31,17 @@ export function attentionRule(node: NodeOf<"attention">, context: RuleContext): 
   );
 }
 
-/** A workgroup of attention over a cache by one query a sequence, and its keys. */
-const decode = { workgroupSize: 64, keys: 64 } as const;
+/** Keys of a workgroup of attention over a cache by one query a sequence. */
+const KEYS = 64;
 const QUAD_BYTES = 16;
+
+/**
+ * Such a workgroup reads its keys and values once, so it is as fast as loads are many at a time: four invocations a
+ * key where a head is long enough to keep them busy with the values too, eight rows at a time.
+ */
+function decodeWorkgroup(dim: number): number {
+  return dim >= 128 ? 256 : dim >= 64 ? 128 : 64;
+}
 
 /** What attention-decode never reads where the caches have the new rows. */
 const noOffsets = {
@@ -52,12 +60,13 @@ export function decodes(
   const together = heads / kvHeads;
   const queries = together * (dim / 4) * QUAD_BYTES;
   const newRow = 2 * (dim / 4) * QUAD_BYTES;
-  const scores = 4 * together * decode.keys;
-  const rest = 4 * 4 * decode.workgroupSize + 256;
+  const scores = 4 * together * KEYS;
+  const workgroupSize = decodeWorkgroup(dim);
+  const rest = 4 * 4 * workgroupSize + 256;
   return (
     seq === 1 &&
     dim % 4 === 0 &&
-    dim <= 4 * decode.workgroupSize &&
+    dim <= 4 * workgroupSize &&
     queries + newRow + scores + rest <= sharedBytes &&
     caches.every((place) => isContiguous(place) && isMultiple(place.offset, 4))
   );
@@ -75,7 +84,7 @@ export function decodeAttention(
   context: RuleContext,
 ): void {
   const { batch, heads, kvHeads, dim, capacity } = shape;
-  const splits = Math.ceil(context.upperBound(capacity) / decode.keys);
+  const splits = Math.ceil(context.upperBound(capacity) / KEYS);
   const whole = splits === 1;
   const found = bufferArgument(
     whole
@@ -86,7 +95,14 @@ export function decodeAttention(
     {
       template: "attention-decode",
       name: fresh ? "rope_cache_attention_decode" : "attention_decode",
-      options: { ...decode, dim, together: heads / kvHeads, fresh, whole },
+      options: {
+        workgroupSize: decodeWorkgroup(dim),
+        keys: KEYS,
+        dim,
+        together: heads / kvHeads,
+        fresh,
+        whole,
+      },
       arguments: { ...shared, out: found },
     },
     [splits, product(batch, kvHeads)],
@@ -98,7 +114,7 @@ export function decodeAttention(
     heads: i32Argument(heads),
     dim: i32Argument(dim),
     splits: i32Argument(splits),
-    keys: i32Argument(decode.keys),
+    keys: i32Argument(KEYS),
     capacity: i32Argument(capacity),
   };
   const element = context.helper("combined-attention");

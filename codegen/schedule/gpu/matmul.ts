@@ -126,7 +126,9 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
         return { template: "ternary-gemm", words, options, columns: TILE_EDGE };
       }
       const columnGroups = n >= 4096 ? 2 : 1;
-      const options = { ...GEMV, grouped, aligned, columnGroups, tileRows: shape.tileRows };
+      // Four columns share a workgroup: enough invocations that each has few blocks, and most loads are under way at once.
+      const workgroupSize = bytesPerColumn > 64 * BLOCK_BYTES ? 128 : 64;
+      const options = { workgroupSize, grouped, aligned, columnGroups, tileRows: shape.tileRows };
       return { template: "ternary-gemv", words, options, columns: 4 * columnGroups };
     },
     arguments: (piece) => {

@@ -22,8 +22,8 @@ struct Scalars {
 @group(0) @binding(7) var<storage, read_write> out: array<f32>;
 @group(0) @binding(8) var<uniform> scalars: Scalars;
 
-// Rotary position embedding of new queries and keys, and the new keys and values to their places in
-// the caches:
+// Rotates new queries and keys by their positions, and puts new keys and values into their places
+// in the caches.
 @compute @workgroup_size(32)
 fn ropeCache(
   @builtin(num_workgroups) num_workgroups: vec3u,
