@@ -1,163 +1,15 @@
 import { describe, expect, test } from "vitest";
-import { loadTemplate, type OptionValue, specialize } from "../../codegen/kernel/frontend.ts";
 import { renderWgsl } from "../../codegen/targets/wgsl/render.ts";
 import { GpuHost } from "../../test/support/gpu-host.ts";
-import { storedAcc, stridedPrologue } from "../../test/support/kernels/gpu-variants.ts";
-
-type Options = { readonly [option: string]: OptionValue };
-
-interface Specialization {
-  readonly file: string;
-  readonly kernel: string;
-  /** Small, so that a person reads it. */
-  readonly small: Options;
-  /** What differs in one for 2B-4T's shapes on a large device. */
-  readonly large: Options;
-  /** Whether it has a variant with subgroup operations. */
-  readonly reduces: boolean;
-}
-
-const rows = { workgroupSize: 32, held: 1, prologue: stridedPrologue };
-const longRows = { workgroupSize: 256, held: 7 };
-const tile = { workgroupSize: 32, rowThreads: 4, edge: 1, subgroups: false };
-const largeTile = { workgroupSize: 256, rowThreads: 16, edge: 4 };
-const epilogue = storedAcc("f32");
-const exact = storedAcc("i32");
-
-const specializations: Specialization[] = [
-  {
-    file: "quantize.ts",
-    kernel: "quantize",
-    small: { ...rows, qmax: 127, norm: true, perTensor: false },
-    large: longRows,
-    reduces: true,
-  },
-  {
-    file: "quantize.ts",
-    kernel: "rowMagnitudes",
-    small: { ...rows, norm: false },
-    large: { ...longRows, norm: true },
-    reduces: true,
-  },
-  { file: "rms-norm.ts", kernel: "rmsNorm", small: rows, large: longRows, reduces: true },
-  { file: "softmax.ts", kernel: "softmax", small: rows, large: { ...longRows, held: 0 }, reduces: true },
-  {
-    file: "ternary-gemv.ts",
-    kernel: "ternaryGemv",
-    small: { workgroupSize: 32, grouped: false, columnGroups: 1, tileRows: 1, epilogue: exact },
-    large: { workgroupSize: 128, columnGroups: 4, tileRows: 4, grouped: true, aligned: false, epilogue },
-    reduces: true,
-  },
-  {
-    file: "ternary-gemm.ts",
-    kernel: "ternaryGemm",
-    small: { ...tile, grouped: true, aligned: true, epilogue },
-    large: { ...largeTile, grouped: false, epilogue: exact },
-    reduces: false,
-  },
-  {
-    file: "dense-gemv.ts",
-    kernel: "denseGemv",
-    small: { workgroupSize: 32, weight: "f16", aligned: true, tileColumns: 1, tileRows: 1, epilogue },
-    large: { workgroupSize: 128, tileColumns: 8, tileRows: 4, weight: "int8" },
-    reduces: true,
-  },
-  {
-    file: "dense-gemm.ts",
-    kernel: "denseGemm",
-    small: { ...tile, weight: "bf16", epilogue },
-    large: { ...largeTile, weight: "f16" },
-    reduces: false,
-  },
-  {
-    file: "ternary-dense-gemv.ts",
-    kernel: "ternaryDenseGemv",
-    small: { workgroupSize: 32, grouped: false, tileRows: 1, epilogue },
-    large: { workgroupSize: 128, grouped: true, tileRows: 4 },
-    reduces: true,
-  },
-  {
-    file: "ternary-dense-gemm.ts",
-    kernel: "ternaryDenseGemm",
-    small: { ...tile, grouped: true, epilogue },
-    large: largeTile,
-    reduces: false,
-  },
-  {
-    file: "embedding.ts",
-    kernel: "embedding",
-    small: { workgroupSize: 32, weight: "int8" },
-    large: { workgroupSize: 256, weight: "ternary", grouped: true },
-    reduces: false,
-  },
-  {
-    file: "rope.ts",
-    kernel: "rope",
-    small: { workgroupSize: 32 },
-    large: { workgroupSize: 256 },
-    reduces: false,
-  },
-  {
-    file: "rope-cache.ts",
-    kernel: "ropeCache",
-    small: { workgroupSize: 32 },
-    large: { workgroupSize: 256 },
-    reduces: false,
-  },
-  {
-    file: "cache-write.ts",
-    kernel: "cacheWrite",
-    small: { workgroupSize: 32 },
-    large: { workgroupSize: 256 },
-    reduces: false,
-  },
-  {
-    file: "attention.ts",
-    kernel: "attention",
-    small: { ...tile, cached: true, dim: 16 },
-    large: { workgroupSize: 64, rowThreads: 8, edge: 4, dim: 128 },
-    reduces: false,
-  },
-  {
-    file: "attention-decode.ts",
-    kernel: "attentionDecode",
-    small: { workgroupSize: 32, dim: 16, together: 1, keys: 32, fresh: true, whole: false },
-    large: { workgroupSize: 128, dim: 128, together: 4, keys: 128 },
-    reduces: true,
-  },
-  {
-    file: "attention-combine.ts",
-    kernel: "attentionCombine",
-    small: { workgroupSize: 32 },
-    large: { workgroupSize: 256 },
-    reduces: false,
-  },
-  {
-    file: "reduce.ts",
-    kernel: "reduce",
-    small: { workgroupSize: 32, columns: 8, kind: "mean" },
-    large: { workgroupSize: 256, columns: 1, kind: "max" },
-    reduces: false,
-  },
-  {
-    file: "top-k.ts",
-    kernel: "topK",
-    small: { workgroupSize: 32, all: true },
-    large: { workgroupSize: 256, all: false },
-    reduces: true,
-  },
-];
-
-async function render(file: string, name: string, options: Options) {
-  const path = new URL(file, import.meta.url).pathname;
-  return renderWgsl(specialize(await loadTemplate(path, name), { name, options }));
-}
+import { specializations, specializeGpu } from "../../test/support/kernels/gpu-specializations.ts";
 
 const host = GpuHost.open();
 
-describe.each(specializations)("$kernel", ({ file, kernel, small, large, reduces }) => {
+describe.each(specializations)("$kernel", (specialization) => {
+  const { kernel, small, large, reduces } = specialization;
+
   test("reads well", async () => {
-    const { text } = await render(file, kernel, { ...small, subgroups: false });
+    const { text } = renderWgsl(await specializeGpu(specialization, { ...small, subgroups: false }));
     await expect(text).toMatchFileSnapshot(`../../test/goldens/wgsl/${kernel}.wgsl`);
   });
 
@@ -166,7 +18,7 @@ describe.each(specializations)("$kernel", ({ file, kernel, small, large, reduces
     async (subgroups) => {
       for (const options of [small, { ...small, ...large }]) {
         // It throws beyond 8 buffers, 256 invocations or 16 KiB of shared memory.
-        const module = await render(file, kernel, { ...options, subgroups });
+        const module = renderWgsl(await specializeGpu(specialization, { ...options, subgroups }));
         expect(module.usesSubgroups).toBe(subgroups);
         await (await host).validate(module.text);
       }
