@@ -53,7 +53,8 @@ function formatEntry(name: string, entry: Entry, { plans, summaries, kernels }: 
   const widths = columnWidths(rows);
   const stretches = repeats(alike).flatMap(({ start, period, times }) => {
     const lines = rows.slice(start, start + period);
-    if (times === 1) return table(lines, widths);
+    // A heading for two lines saves none.
+    if (lines.length * (times - 1) < 2) return table(rows.slice(start, start + period * times), widths);
     const moves = formatMoves(traffic.slice(start, start + period));
     const shown = lines.map(([label, ...rest]) => [anyNumber(label!), ...rest]);
     return [

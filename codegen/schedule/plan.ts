@@ -75,6 +75,8 @@ export interface StepTraffic {
 export interface EntrySummary {
   /** One for each step. */
   readonly traffic: readonly StepTraffic[];
+  /** For each step, whether it must wait until all steps before it are done; it runs beside them if not. */
+  readonly waits: readonly boolean[];
   readonly arena: {
     readonly buffers: number;
     /** What the buffers would take without sharing memory. */

@@ -120,6 +120,7 @@ function scheduleTarget(
   const inOrder = new Map(order.map((entry) => [entry, draftEntry(entry, graphs[entry]!, shared)]));
   const drafts = new Map(names.map((entry) => [entry, inOrder.get(entry)!]));
   const arenas = target.placeTemporaries([...drafts.values()]);
+  const served = [...drafts.values()].map((draft) => servedOutputs(draft, library));
   const isBound = target.addressSpace === undefined;
   const each = <T>(make: (draft: DraftEntry, index: number) => T): Record<string, T> =>
     Object.fromEntries([...drafts].map(([entry, draft], index) => [entry, make(draft, index)]));
@@ -130,11 +131,10 @@ function scheduleTarget(
     largestTemporary: largestOf(arenas.entries.flatMap(({ buffers }) => buffers)),
     plan: {
       kernels: library.kernels,
-      plans: each((draft) => {
-        const served = servedOutputs(draft, library);
-        return draft.steps.map((step, index) => finishStep(step, isBound, served[index]));
-      }),
-      summaries: each((draft, index) => summarize(draft, arenas.entries[index]!, library)),
+      plans: each((draft, entry) =>
+        draft.steps.map((step, index) => finishStep(step, isBound, served[entry]![index])),
+      ),
+      summaries: each((draft, entry) => summarize(draft, arenas.entries[entry]!, library, served[entry]!)),
       arena: { bytes: arenas.bytes, buffers: arenas.starts },
       scratch: Math.max(0, ...[...drafts.values()].map(({ scratchBytes }) => scratchBytes)),
     },

@@ -3,15 +3,25 @@ import type { Access } from "../kernel/ir.ts";
 import type { PlacedArena } from "./arena.ts";
 import type { DraftStep, Storage } from "./draft.ts";
 import type { DraftEntry } from "./entry.ts";
+import { touchingSteps, waits } from "./hazards.ts";
 import type { KernelLibrary } from "./library.ts";
 import { align } from "./memory.ts";
 import type { EntrySummary, StepTraffic } from "./plan.ts";
 import { upperBound } from "./symbols.ts";
 
-/** What an entry moves through memory and how its temporaries share it. */
-export function summarize(draft: DraftEntry, arena: PlacedArena, library: KernelLibrary): EntrySummary {
+/**
+ * What an entry moves through memory, how its temporaries share it and which steps wait for it.
+ * @param served as `servedOutputs` finds them
+ */
+export function summarize(
+  draft: DraftEntry,
+  arena: PlacedArena,
+  library: KernelLibrary,
+  served: readonly (readonly string[] | undefined)[],
+): EntrySummary {
   return {
     traffic: draft.steps.map((step) => traffic(step, library.accesses(step.kernel), draft)),
+    waits: waits(touchingSteps(draft, library, served)),
     arena: {
       buffers: arena.buffers.length,
       unsharedBytes: arena.buffers.reduce((sum, { bytes }) => sum + align(bytes), 0),

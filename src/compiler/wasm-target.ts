@@ -39,12 +39,14 @@ export async function writeWasmTarget(
     Object.entries(plan.entries).map(([name, entry]) => [name, entry.outputs.map((output) => output.name)]),
   );
   const memory = mapMemory(plan, symbolOrder);
-  const { kernels: planned, plans, arena } = plan.targets.wasm!;
+  const { kernels: planned, plans, summaries, arena } = plan.targets.wasm!;
+  const waits = Object.fromEntries(Object.entries(summaries).map(([name, summary]) => [name, summary.waits]));
   let kernelBytes = 0;
   for (const [variant, path] of Object.entries(modules)) {
     const wat = renderModule({
       kernels: planned.map((kernel) => bodyFor(kernel, variant.startsWith("relaxed"))),
       plans,
+      waits,
       outputs,
       memory,
       symbolOrder,

@@ -103,7 +103,7 @@ const plans: Plans = {
   ],
 };
 const outputs = { run: [], guarded: [], scratch: [], failing: [], outputs: ["a", "b"] };
-const rest = { kernels, plans, outputs, memory, symbolOrder: ["n"] };
+const rest = { kernels, plans, waits: {}, outputs, memory, symbolOrder: ["n"] };
 
 interface Driver {
   run(entry: number): void;

@@ -23,6 +23,8 @@ export interface WasmModuleSource {
   readonly kernels: readonly KernelFunction[];
   /** In the order in which `run` numbers the entries. */
   readonly plans: Readonly<Plans>;
+  /** For each entry and step, whether the step waits for those before it; all steps of an entry that is absent do. */
+  readonly waits: Readonly<Record<string, readonly boolean[]>>;
   /** The names of each entry's outputs, in order. */
   readonly outputs: Readonly<Record<string, readonly string[]>>;
   readonly memory: WasmTarget["memory"];
@@ -103,7 +105,7 @@ const constant = (value: number): SExpression => ["i32.const", String(value | 0)
 const entryName = (name: string): string => `$entry_${name}`;
 
 function renderEntry(name: string, steps: readonly Step[], source: WasmModuleSource): string {
-  const { memory, symbolOrder, outputs, shared } = source;
+  const { memory, symbolOrder, outputs, waits, shared } = source;
   const lines: SExpression[] = symbolOrder.map((symbol, i) => [
     "local.set",
     symbolLocal(symbol),
@@ -117,10 +119,10 @@ function renderEntry(name: string, steps: readonly Step[], source: WasmModuleSou
   ]);
   const barrier: SExpression = ["call", "$barrier", get("$thread"), get("$threads")];
   steps.forEach((step, i) => {
-    // The last barrier stands outside its step: workers must be done with the job on every path.
-    const isLast = i === steps.length - 1;
-    lines.push(...renderStep(step, outputs[name]!, source, shared && !isLast ? [barrier] : []));
+    const mustWait = shared && i > 0 && (waits[name]?.[i] ?? true);
+    lines.push(...renderStep(step, outputs[name]!, source, mustWait ? [barrier] : []));
   });
+  // Workers must be done with the job on every path.
   if (shared) lines.push(barrier);
   return [
     "",
@@ -156,11 +158,11 @@ function renderStep(
     get("$end"),
   ];
   const body: SExpression[] = [
+    ...barrier,
     ["local.set", "$items", items],
     ["local.set", "$begin", ["call", "$share", get("$items"), get("$thread"), get("$threads")]],
     ["local.set", "$end", ["call", "$share", get("$items"), nextThread, get("$threads")]],
     ["if", ["i32.lt_u", get("$begin"), get("$end")], ["then", call]],
-    ...barrier,
   ];
   const label = `;; ${step.label.replaceAll(/\s+/g, " ")}`;
   const conditions: SExpression[] = [];
