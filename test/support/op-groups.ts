@@ -66,6 +66,12 @@ export const opGroups: readonly OpGroup[] = [
   },
 ];
 
+/** What a whole model may have that targets run: ops of every group, and what is computed while it is built. */
+export const runnableOps: readonly OpName[] = [
+  ...new Set(opGroups.flatMap(({ ops }) => ops)),
+  ...(["bit_linear", "absmean_quantize", "quantize_int8", "weight_scale", "rope_table", "constant"] as const),
+];
+
 /** Calls carry no bool. */
 export const castTo = ["f32", "f16", "bf16", "i8", "u8", "i32", "u32"] as const;
 
