@@ -51,11 +51,8 @@ export async function loadImage(
     const decoder = new TextDecoder();
     const sources: string[] = [];
     for (const { source } of target.kernels) sources.push(decoder.decode(await readFile(source)));
-    const image = await addon.compile(compilers, sources.join("\n"), "kernels.cu", [
-      `--gpu-architecture=${architecture}`,
-      "--std=c++17",
-      "--fmad=false",
-    ]);
+    const options = [`--gpu-architecture=${architecture}`, "--std=c++17"];
+    const image = await addon.compile(compilers, sources.join("\n"), "kernels.cu", options);
     return { module: await session.addModule(image), origin: `compiled by NVRTC ${major}.${minor}` };
   } catch (error) {
     if (error instanceof BitloomError) throw error;

@@ -7,7 +7,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { compileCached } from "./host-library.ts";
+import { parseManifest } from "../../../runtime/parse-manifest.ts";
+import { buildHostLibrary, compileCached } from "./host-library.ts";
 
 const require = createRequire(import.meta.url);
 const native = fileURLToPath(new URL("../../../runtime/native/", import.meta.url));
@@ -66,6 +67,17 @@ export async function fakeDriver(): Promise<FakeDriver> {
     BITLOOM_LIBNVRTC: driver,
   };
   return { configure, state, environment };
+}
+
+/** What the fake driver takes for a cubin of an artifact's kernels. */
+export async function fakeImage(artifact: string): Promise<Uint8Array> {
+  const manifest = parseManifest(readFileSync(join(artifact, "manifest.json"), "utf8"));
+  const kernels = manifest.targets.cuda!.kernels.map(({ source, entryPoint, blockSize }) => ({
+    text: readFileSync(join(artifact, source), "utf8"),
+    entryPoint,
+    blockSize,
+  }));
+  return readFileSync(await buildHostLibrary(kernels));
 }
 
 function buildDriver(): Promise<string> {
