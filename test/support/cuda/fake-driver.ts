@@ -1,13 +1,15 @@
 /** A machine with NVIDIA cards that are none: `fake-driver.cpp`, the addon, and where a process finds both. */
 import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import type { Manifest } from "../../../runtime/manifest.ts";
 import { parseManifest } from "../../../runtime/parse-manifest.ts";
+import { sha256Chunks } from "../fake-artifact.ts";
 import { buildHostLibrary, compileCached } from "./host-library.ts";
 
 const require = createRequire(import.meta.url);
@@ -71,14 +73,32 @@ export async function fakeDriver(): Promise<FakeDriver> {
 
 /** What the fake driver takes for a cubin of an artifact's kernels. */
 export async function fakeImage(artifact: string): Promise<Uint8Array> {
-  const manifest = parseManifest(readFileSync(join(artifact, "manifest.json"), "utf8"));
-  const kernels = manifest.targets.cuda!.kernels.map(({ source, entryPoint, blockSize }) => ({
+  const kernels = readManifest(artifact).targets.cuda!.kernels.map(({ source, entryPoint, blockSize }) => ({
     text: readFileSync(join(artifact, source), "utf8"),
     entryPoint,
     blockSize,
   }));
   return readFileSync(await buildHostLibrary(kernels));
 }
+
+/** Gives an artifact the fake driver's image of its kernels, in place of others. */
+export async function addFakeImage(artifact: string): Promise<void> {
+  const manifest = readManifest(artifact);
+  const image = { kind: "cubin", computeCapability: 90, path: "kernels.sm_90.cubin" } as const;
+  const bytes = await fakeImage(artifact);
+  const file = { path: image.path, bytes: bytes.length, sha256: sha256Chunks(bytes) };
+  writeFileSync(join(artifact, image.path), bytes);
+  const { targets, files } = manifest;
+  const changed = {
+    ...manifest,
+    files: [...files.filter(({ path }) => path !== image.path), file],
+    targets: { ...targets, cuda: { ...targets.cuda, images: [image] } },
+  };
+  writeFileSync(join(artifact, "manifest.json"), JSON.stringify(changed));
+}
+
+const readManifest = (artifact: string): Manifest =>
+  parseManifest(readFileSync(join(artifact, "manifest.json"), "utf8"));
 
 function buildDriver(): Promise<string> {
   const source = readFileSync(new URL("./fake-driver.cpp", import.meta.url), "utf8");
