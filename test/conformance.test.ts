@@ -4,7 +4,7 @@
  */
 import { describe, test } from "vitest";
 import type { InterpretResult } from "../ir/interpret.ts";
-import { attemptGroup, opGroups } from "./support/op-groups.ts";
+import { attemptGroup, groupsOf } from "./support/op-groups.ts";
 import { WasmProgram, type WasmTensors } from "./support/run-wasm.ts";
 import { expectSameResults } from "./support/same-bits.ts";
 import { hardTrials, type Trial } from "./support/trials.ts";
@@ -28,7 +28,5 @@ describe("vectors that break kernels", () => {
 });
 
 describe("the WASM target op by op", () => {
-  test.each(opGroups.map((group) => [group.name, group] as const))("%s", (_, group) =>
-    attemptGroup(group, group.runs.wasm, attempt),
-  );
+  test.each(groupsOf("wasm"))("%s", (_, group, runs) => attemptGroup(group, runs, attempt));
 });

@@ -12,7 +12,7 @@ import { type Tensor, tensor } from "../ir/tensor.ts";
 import { parseGraph } from "../ir/text/parse.ts";
 import { cachedAttentionGraph, changes, endings } from "./support/cached-attention.ts";
 import { wgslTier } from "./support/comparisons.ts";
-import { attemptGroup, castTo, opGroups } from "./support/op-groups.ts";
+import { attemptGroup, castTo, groupsOf } from "./support/op-groups.ts";
 import { Random } from "./support/random.ts";
 import { graphs, randomTensors } from "./support/random-graph.ts";
 import { WebgpuProgram } from "./support/run-webgpu.ts";
@@ -289,7 +289,5 @@ describe("whole graphs on the WebGPU target", () => {
 });
 
 describe("the WebGPU target op by op", () => {
-  test.each(opGroups.map((group) => [group.name, group] as const))("%s", (_, group) =>
-    attemptGroup(group, group.runs.webgpu, attempt, wgslTier),
-  );
+  test.each(groupsOf("webgpu"))("%s", (_, group, runs) => attemptGroup(group, runs, attempt, wgslTier));
 });

@@ -35,7 +35,7 @@ import type { PlannedState, WeightLayout } from "./plan.ts";
 import type { RuleContext, RuleTable, ScheduleRule } from "./rules.ts";
 import { elementCount, product, sameExpr, upperBound } from "./symbols.ts";
 import { contiguousStrides, contiguousView, isContiguous } from "./view.ts";
-import type { WeightRegion } from "./weights.ts";
+import { type WeightRegion, weightBytes } from "./weights.ts";
 
 /** What all entries of a plan share. */
 export interface Shared {
@@ -112,6 +112,8 @@ class EntryScheduler implements RuleContext {
   readonly #shared: Shared;
   readonly #places = new Map<Value, Place>();
   readonly #copies = new Map<Value, Place>();
+  /** Weights that steps of the run pack. */
+  readonly #packed = new Map<Value, Map<WeightLayout, Storage>>();
   /** Values that share another value's memory. */
   readonly #views = new Set<Value>();
   /** What is computed where it is read, until a step needs it in memory. */
@@ -315,7 +317,26 @@ class EntryScheduler implements RuleContext {
   }
 
   weight(value: Value, layout: WeightLayout): Storage {
-    return this.#shared.weights.storage(value, layout);
+    if (isBuildTime(value)) return this.#shared.weights.storage(value, layout);
+    const packed = this.#packed.get(value)?.get(layout);
+    if (packed !== undefined) return packed;
+    throw new BitloomError("UNSUPPORTED_OP", "a weight made at run time does not lie as this step reads it", {
+      received: `${formatType(value.type)}, read as ${layout}`,
+      hint: "Of what is computed in the run, dense and ternary weights of absmean_quantize can be read.",
+    });
+  }
+
+  allocateWeight(value: Value, layout: WeightLayout): Storage {
+    const bytes = weightBytes(value, value.type.dims as readonly number[], layout);
+    const storage: Storage = {
+      name: `${value.name ?? this.#label} ${layout}`,
+      region: "arena",
+      offset: undefined,
+      bytes,
+    };
+    const layouts = this.#packed.get(value) ?? new Map<WeightLayout, Storage>();
+    this.#packed.set(value, layouts.set(layout, storage));
+    return storage;
   }
 
   allocate(value: Value): Place {

@@ -41,8 +41,10 @@ export interface RuleContext {
   contiguous(value: Value): Place;
   /** A copy of a place, row-major and without gaps. */
   copy(place: Place, name: string): Place;
-  /** Where a build-time value lies in a packed layout. */
+  /** Where a weight lies in a packed layout: among the artifact's weights, or where a step of the run packed it. */
   weight(value: Value, layout: WeightLayout): Storage;
+  /** Memory for a weight that the run packs. */
+  allocateWeight(value: Value, layout: WeightLayout): Storage;
 
   /** Takes a value's place: memory for it, row-major without gaps. */
   allocate(value: Value): Place;

@@ -268,11 +268,11 @@ describe("weights", () => {
 test("an op that only a build can compute names the target", async () => {
   const error = await errorOf(`graph @g() {
     %x: input f32[4, 4]
-    %w: f32[4, 4] ternary(row) = absmean_quantize(%x) {scale = "row"}
+    %w: f32[4, 4] int8(row) = quantize_int8(%x)
     %ids: input i32[2]
     %y: f32[2, 4] = embedding(%w, %ids)
     return y = %y
   }`);
   expect(error.code).toBe("UNSUPPORTED_OP");
-  expect(error.message).toContain("absmean_quantize does not run on target wasm");
+  expect(error.message).toContain("quantize_int8 does not run on target wasm");
 });

@@ -28,7 +28,8 @@ function padRows(n: number): number {
   return Math.ceil(n / INTERLEAVED_ROWS) * INTERLEAVED_ROWS;
 }
 
-function layoutBytes(value: Value, dims: readonly number[], layout: WeightLayout): number {
+/** Bytes of a weight in a layout, its padding and slack included. */
+export function weightBytes(value: Value, dims: readonly number[], layout: WeightLayout): number {
   const [n = 1, k = 1] = dims;
   const scale = value.type.encoding?.scale;
   const group = typeof scale === "object" ? scale.group : k;
@@ -93,7 +94,7 @@ export class WeightRegion {
       });
     });
     const name = this.#unique(weightName(value) + suffixes[layout]);
-    const bytes = layoutBytes(value, dims, layout);
+    const bytes = weightBytes(value, dims, layout);
     const offset = this.#bytes;
     this.#bytes += align(bytes);
     this.#buffers.push({ name, value, layout, dtype: layoutDtype(value, layout), offset, bytes });

@@ -54,7 +54,6 @@ function compareSums({ node, operands, expected, received }: Checked): void {
  */
 function compareLinear({ node, operands, expected, received }: Checked): void {
   const [x, w] = operands as [Tensor, Tensor];
-  const magnitude = (from: Tensor) => tensor("f32", from.type.dims, toFloat32(from).map(Math.abs));
   const [bound] = ops.linear.evaluate([magnitude(x), magnitude(w)], {}, [expected[0]!.type]);
   const [n, k] = w.type.dims as [number, number];
   const activations = toFloat32(x);
@@ -182,23 +181,128 @@ function compareArithmetic(checked: Checked): void {
   } else compareBits(checked);
 }
 
-const trainingOnly = "no kernel yet";
+function magnitude(from: Tensor): Tensor {
+  return tensor("f32", from.type.dims, toFloat32(from).map(Math.abs));
+}
+
+/** Fails unless a result is as close as a sum in any order of `terms` terms, whose magnitudes add up to `bound`. */
+function expectSum(received: Tensor, expected: Tensor, bound: Tensor, terms: number, name: string): void {
+  expectWithin(received, expected, (i) => (terms + 8) * EPSILON * bound.data[i]! + 1e-37, name);
+}
+
+function compareInputGradient({ operands, expected, received }: Checked): void {
+  const [g, w] = operands as [Tensor, Tensor];
+  const [bound] = ops.linear_input_gradient.evaluate([magnitude(g), magnitude(w)], {}, [expected[0]!.type]);
+  expectSum(received[0]!, expected[0]!, bound!, w.type.dims[0]!, "linear_input_gradient");
+}
+
+function compareWeightGradient({ operands, expected, received }: Checked): void {
+  const [g, x, d] = operands as [Tensor, Tensor, Tensor?];
+  const all = [magnitude(g), magnitude(x), ...(d ? [magnitude(d)] : [])];
+  const [bound] = ops.linear_weight_gradient.evaluate(all, {}, [expected[0]!.type]);
+  const rows = g.data.length / g.type.dims.at(-1)!;
+  expectSum(received[0]!, expected[0]!, bound!, rows, "linear_weight_gradient");
+}
+
+function compareEmbeddingGradient({ node, operands, expected, received }: Checked): void {
+  const [g, ids] = operands as [Tensor, Tensor];
+  const { attributes } = node as Node<"embedding_gradient">;
+  const [bound] = ops.embedding_gradient.evaluate([magnitude(g), ids], attributes, [expected[0]!.type]);
+  expectSum(received[0]!, expected[0]!, bound!, ids.data.length, "embedding_gradient");
+}
+
+/** dx within its three terms' magnitudes, dw as the sum over rows that it is. */
+function compareNormGradient({ node, operands, expected, received }: Checked): void {
+  const [x, w, g] = operands as [Tensor, Tensor, Tensor];
+  const { eps } = (node as Node<"rms_norm_gradient">).attributes;
+  const k = w.type.dims[0]!;
+  const rows = x.data.length / k;
+  const roots = Array.from({ length: rows }, (_, row) => {
+    const squares = toFloat32(x)
+      .slice(row * k, (row + 1) * k)
+      .reduce((sum, value) => sum + value ** 2, 0);
+    return 1 / Math.sqrt(squares / k + eps);
+  });
+  const h = (i: number) => Math.abs(g.data[i]! * w.data[i % k]!);
+  const products = roots.map((_, row) => {
+    let sum = 0;
+    for (let i = row * k; i < (row + 1) * k; i++) sum += h(i) * Math.abs(x.data[i]!);
+    return sum / k;
+  });
+  const dx = (i: number) => {
+    const row = Math.floor(i / k);
+    const r = roots[row]!;
+    return (2 * k + 16) * EPSILON * r * (h(i) + Math.abs(x.data[i]!) * r * r * products[row]!) + 1e-37;
+  };
+  expectWithin(received[0]!, expected[0]!, dx, "dx");
+  const dw = (column: number) => {
+    let sum = 0;
+    for (let i = column; i < x.data.length; i += k) {
+      sum += Math.abs(g.data[i]! * x.data[i]!) * roots[Math.floor(i / k)]!;
+    }
+    return (rows + k + 16) * EPSILON * sum + 1e-37;
+  };
+  expectWithin(received[1]!, expected[1]!, dw, "dw");
+}
+
+/** As for attention: errors of scores move the weights of all terms, here of sums over keys or queries. */
+function compareAttentionGradient({ node, operands, expected, received }: Checked): void {
+  const { scale } = (node as Node<"attention_gradient">).attributes;
+  const [q, k, v, g] = operands as [Tensor, Tensor, Tensor, Tensor];
+  const [seq = 0, heads = 0, width = 0] = q.type.dims.slice(1);
+  const largest = ({ data }: Tensor) => Math.max(...Array.from(data, Math.abs));
+  const score = width * largest(q) * largest(k) * scale;
+  const error = 16 * (width + seq + 16) * EPSILON * (1 + score);
+  const dp = width * largest(g) * largest(v);
+  const queries = (seq * heads) / k.type.dims[2]!;
+  const bounds = [scale * dp * largest(k), queries * scale * dp * largest(q), queries * largest(g)];
+  for (const [i, bound] of bounds.entries()) {
+    expectWithin(received[i]!, expected[i]!, () => error * bound + 1e-37, `attention_gradient ${i}`);
+  }
+}
+
+function compareCrossEntropy({ operands, expected, received }: Checked): void {
+  const [logits, targets] = operands as [Tensor, Tensor];
+  const k = logits.type.dims.at(-1)!;
+  const size = (row: number) =>
+    Math.max(...Array.from(logits.data.slice(row * k, (row + 1) * k), Math.abs)) + Math.log(k) + 1;
+  const allowed = (row: number) => (k + 16) * EPSILON * size(row);
+  expectWithin(received[1]!, expected[1]!, allowed, "log_sum");
+  const loss = (row: number) => (targets.data[row]! < 0 ? 0 : allowed(row));
+  expectWithin(received[0]!, expected[0]!, loss, "loss");
+}
+
+/** The exponent x - log_sum rounds once, relative to its size. */
+function compareCrossEntropyGradient({ operands, expected, received }: Checked): void {
+  const [logits, targets, logSum, g] = operands as [Tensor, Tensor, Tensor, Tensor];
+  const k = logits.type.dims.at(-1)!;
+  const allowed = (i: number) => {
+    const row = Math.floor(i / k);
+    if (targets.data[row]! < 0) return 0;
+    const exponent = logits.data[i]! - logSum.data[row]!;
+    const probability = Math.exp(exponent);
+    const error = probability * (Math.abs(exponent) + 16) + 2;
+    return 2 * EPSILON * error * Math.abs(g.data[row]!) + 1e-37;
+  };
+  expectWithin(received[0]!, expected[0]!, allowed, "cross_entropy_gradient");
+}
+
 const buildTimeOnly = "computed while a model is built";
 /** Every op is compared, or it is said why not: the type refuses an op that is missing here. */
 export const comparisons: { readonly [Op in OpName]: Comparison | { readonly uncovered: string } } = {
   bit_linear: { uncovered: "lowered before scheduling" },
-  absmean_quantize: { uncovered: buildTimeOnly },
   quantize_int8: { uncovered: buildTimeOnly },
-  weight_scale: { uncovered: buildTimeOnly },
   rope_table: { uncovered: buildTimeOnly },
   constant: { uncovered: buildTimeOnly },
-  cross_entropy: { uncovered: trainingOnly },
-  cross_entropy_gradient: { uncovered: trainingOnly },
-  linear_input_gradient: { uncovered: trainingOnly },
-  linear_weight_gradient: { uncovered: trainingOnly },
-  embedding_gradient: { uncovered: trainingOnly },
-  rms_norm_gradient: { uncovered: trainingOnly },
-  attention_gradient: { uncovered: trainingOnly },
+  absmean_quantize: "bits",
+  weight_scale: "bits",
+  cross_entropy: compareCrossEntropy,
+  cross_entropy_gradient: compareCrossEntropyGradient,
+  linear_input_gradient: compareInputGradient,
+  linear_weight_gradient: compareWeightGradient,
+  embedding_gradient: compareEmbeddingGradient,
+  rms_norm_gradient: compareNormGradient,
+  attention_gradient: compareAttentionGradient,
   linear: compareLinear,
   embedding: "bits",
   rms_norm: compareNorm,

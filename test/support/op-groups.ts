@@ -9,11 +9,14 @@ import { nodeTrials, type Trial } from "./trials.ts";
 export interface OpGroup {
   readonly name: string;
   readonly ops: readonly OpName[];
-  /** Random graphs to try, by target: a GPU that the processor plays compiles each kernel for long. */
-  readonly runs: { readonly wasm: number; readonly webgpu: number };
+  /**
+   * Random graphs to try, by target: a GPU that the processor plays compiles each kernel for long. None where the
+   * target does not cover the ops.
+   */
+  readonly runs: { readonly wasm: number; readonly webgpu?: number };
 }
 
-export const opGroups: readonly OpGroup[] = [
+const opGroups: readonly OpGroup[] = [
   {
     name: "elementwise",
     ops: [
@@ -64,11 +67,32 @@ export const opGroups: readonly OpGroup[] = [
     ops: ["rope", "cache_write", "attention", "reshape"],
     runs: { wasm: 40, webgpu: 5 },
   },
+  {
+    name: "gradients of linear layers",
+    ops: ["linear_input_gradient", "linear_weight_gradient", "quantize"],
+    runs: { wasm: 30 },
+  },
+  {
+    name: "gradients of norms, attention and embeddings",
+    ops: ["rms_norm_gradient", "attention_gradient", "embedding_gradient", "transpose"],
+    runs: { wasm: 30 },
+  },
+  { name: "cross-entropy", ops: ["cross_entropy", "cross_entropy_gradient"], runs: { wasm: 30 } },
 ];
 
-/** What a whole model may have that targets run: ops of every group, and what is computed while it is built. */
+/** The groups that a target covers, each with how many graphs to try. */
+export function groupsOf(
+  target: keyof OpGroup["runs"],
+): (readonly [name: string, group: OpGroup, runs: number])[] {
+  return opGroups.flatMap((group) => {
+    const runs = group.runs[target];
+    return runs === undefined ? [] : [[group.name, group, runs] as const];
+  });
+}
+
+/** What a whole model may have that every target runs, and what is computed while it is built. */
 export const runnableOps: readonly OpName[] = [
-  ...new Set(opGroups.flatMap(({ ops }) => ops)),
+  ...new Set(groupsOf("webgpu").flatMap(([, { ops }]) => ops)),
   ...(["bit_linear", "absmean_quantize", "quantize_int8", "weight_scale", "rope_table", "constant"] as const),
 ];
 

@@ -45,6 +45,9 @@ export function nodeTrials(graph: Graph, seed: number, tier: Tier = stepwise): T
     symbols: bound,
     onNode(node, operands) {
       if (node.results.every(isBuildTime) || typeof comparisons[node.op] === "object") return;
+      // An encoded weight is neither input nor output of a call.
+      if ([...node.operands, ...node.results].some((value) => value.type.encoding && !isBuildTime(value)))
+        return;
       const exact = withExactFunctions(node, tier);
       const { epilogue } = exact.attributes as { readonly epilogue?: ScalarExpr };
       const isInexact = exact.op === "linear" || (tier.anyGroupOrder && sumsGroups(exact));

@@ -8,13 +8,23 @@ import { vectorLanes } from "./lanes.ts";
 import { cpuRules } from "./rules.ts";
 
 const files: Readonly<Record<string, TemplateFile>> = {
+  "absmean-scales": { file: "absmean-scales", fn: "absmeanScales" },
+  "absmean-sums": { file: "absmean", fn: "absmeanSums" },
   attention: { file: "attention", fn: "attention" },
+  "attention-gradient": { file: "attention-gradient", fn: "attentionGradient" },
   "cache-write": { file: "cache-write", fn: "cacheWrite" },
+  "cross-entropy": { file: "cross-entropy", fn: "crossEntropy" },
+  "cross-entropy-gradient": { file: "cross-entropy", fn: "crossEntropyGradient" },
   "dense-matmul": { file: "dense-matmul", fn: "denseMatmul" },
   embedding: { file: "embedding", fn: "embedding" },
+  "embedding-gradient": { file: "embedding-gradient", fn: "embeddingGradient" },
   "int8-matmul": { file: "int8-matmul", fn: "int8Matmul" },
+  "outer-matmul": { file: "outer-matmul", fn: "outerMatmul" },
+  "pack-ternary": { file: "pack-ternary", fn: "packTernary" },
   quantize: { file: "quantize", fn: "quantize" },
   "rms-norm": { file: "rms-norm", fn: "rmsNorm" },
+  "rms-norm-gradient": { file: "rms-norm-gradient", fn: "rmsNormGradient" },
+  "rms-norm-weight-gradient": { file: "rms-norm-gradient", fn: "rmsNormWeightGradient" },
   rope: { file: "rope", fn: "rope" },
   softmax: { file: "softmax", fn: "softmax" },
   "ternary-dense-matmul": { file: "ternary-dense-matmul", fn: "ternaryDenseMatmul" },

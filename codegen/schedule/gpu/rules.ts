@@ -1,7 +1,7 @@
 import type { Pattern } from "../groups.ts";
 import type { RuleTable } from "../rules.ts";
 import { tensorRules } from "../tensor-rules.ts";
-import { uncoveredRules } from "../uncovered.ts";
+import { uncoveredOnGpu, uncoveredRules } from "../uncovered.ts";
 import { attentionRule } from "./attention.ts";
 import { cachedAttention } from "./cached-attention.ts";
 import { embeddingRule } from "./embedding.ts";
@@ -15,6 +15,7 @@ import { topKRule } from "./top-k.ts";
 export const gpuRules: RuleTable = {
   ...tensorRules,
   ...uncoveredRules,
+  ...uncoveredOnGpu,
   sum: reductionRule("sum", "sum"),
   mean: reductionRule("mean", "mean"),
   max_reduce: reductionRule("max_reduce", "max"),

@@ -1,0 +1,257 @@
+import type { NodeOf, Value } from "../../../ir/graph.ts";
+import type { SymbolExpr } from "../../../runtime/manifest.ts";
+import { bufferArgument, type DraftArgument, i32Argument } from "../draft.ts";
+import { denseWeight, type HeadRows, headRows, leadingRows, unitRows, weightArgument } from "../operands.ts";
+import type { RuleContext } from "../rules.ts";
+import { ceilDiv, elementCount, product } from "../symbols.ts";
+
+const F32_BYTES = 4;
+/** Rows and columns of one work item, and the scratch memory of one thread, of templates/cpu/outer-matmul.ts. */
+const ITEM_ROWS = 64;
+const ITEM_COLUMNS = 64;
+const PANEL_BYTES = 256 * 8 * F32_BYTES;
+/** Columns of one work item where threads share columns. */
+const COLUMN_BLOCK = 16;
+
+/** The right operand of out = a @ b. */
+interface RightOperand {
+  readonly b: string;
+  readonly arguments: Readonly<Record<"b" | "scales", DraftArgument>>;
+  readonly stride: SymbolExpr;
+  readonly scaled: boolean;
+  /** Columns that share one scale of a row, where not all do. */
+  readonly group?: number;
+}
+
+interface LeftOperand {
+  readonly a: DraftArgument;
+  readonly row: SymbolExpr;
+  readonly column: SymbolExpr;
+}
+
+function outerMatmul(
+  name: string,
+  left: LeftOperand,
+  right: RightOperand,
+  size: Readonly<Record<"m" | "n" | "p", SymbolExpr>>,
+  result: Value,
+  context: RuleContext,
+): void {
+  const grouped = right.group !== undefined;
+  context.needScratch(PANEL_BYTES);
+  context.call(
+    {
+      template: "outer-matmul",
+      name: `${name}_${right.b}${grouped ? "_grouped" : ""}`,
+      options: { b: right.b, scaled: right.scaled, grouped },
+      arguments: {
+        ...right.arguments,
+        a: left.a,
+        out: bufferArgument(context.allocate(result)),
+        scratch: { kind: "scratch" },
+        m: i32Argument(size.m),
+        n: i32Argument(size.n),
+        p: i32Argument(size.p),
+        aRow: i32Argument(left.row),
+        aColumn: i32Argument(left.column),
+        bStride: i32Argument(right.stride),
+        groupSize: i32Argument(right.group ?? size.n),
+      },
+    },
+    product(ceilDiv(size.m, ITEM_ROWS), ceilDiv(size.n, ITEM_COLUMNS)),
+  );
+}
+
+export function linearInputGradientRule(node: NodeOf<"linear_input_gradient">, context: RuleContext): void {
+  const [g, w] = node.operands as [Value, Value];
+  const [n, k] = w.type.dims as [number, number];
+  const rows = unitRows(g, context);
+  const left = { a: bufferArgument(rows.place), row: rows.rowStride, column: 1 };
+  const size = { m: leadingRows(g, context), n: k, p: n };
+  outerMatmul("matmul_input_gradient", left, weightOperand(w, context), size, node.results[0]!, context);
+}
+
+function weightOperand(w: Value, context: RuleContext): RightOperand {
+  const { encoding } = w.type;
+  const stride = w.type.dims[1] as number;
+  if (encoding?.kind === "ternary") {
+    const b = weightArgument(context, w, "ternary-codes");
+    const scales = weightArgument(context, w, "ternary-scales");
+    const shared = { b: "ternary", arguments: { b, scales }, stride };
+    return typeof encoding.scale === "object"
+      ? { ...shared, scaled: false, group: encoding.scale.group }
+      : { ...shared, scaled: true };
+  }
+  const { weight, weights, scales } = denseWeight(w, context);
+  return { b: weight, arguments: { b: weights, scales }, stride, scaled: weight === "int8" };
+}
+
+export function linearWeightGradientRule(node: NodeOf<"linear_weight_gradient">, context: RuleContext): void {
+  const [g, x, d] = node.operands as [Value, Value, Value?];
+  const result = node.results[0]!;
+  const [n, k] = result.type.dims as [number, number];
+  const gradients = unitRows(g, context);
+  const inputs = unitRows(x, context);
+  const b = bufferArgument(inputs.place);
+  const scales = d ? bufferArgument(context.contiguous(d)) : b;
+  const right = {
+    b: d ? "int8" : "f32",
+    arguments: { b, scales },
+    stride: inputs.rowStride,
+    scaled: d !== undefined,
+  };
+  const left = { a: bufferArgument(gradients.place), row: 1, column: gradients.rowStride };
+  const size = { m: n, n: k, p: leadingRows(g, context) };
+  outerMatmul("matmul_weight_gradient", left, right, size, result, context);
+}
+
+export function embeddingGradientRule(node: NodeOf<"embedding_gradient">, context: RuleContext): void {
+  const [g, ids] = node.operands as [Value, Value];
+  const result = node.results[0]!;
+  const [vocabulary, width] = result.type.dims as [number, number];
+  const rows = unitRows(g, context);
+  context.call(
+    {
+      template: "embedding-gradient",
+      name: "embedding_gradient",
+      options: {},
+      arguments: {
+        g: bufferArgument(rows.place),
+        ids: bufferArgument(context.contiguous(ids)),
+        out: bufferArgument(context.allocate(result)),
+        rows: i32Argument(elementCount(context.dims(ids))),
+        vocabulary: i32Argument(vocabulary),
+        width: i32Argument(width),
+        gStride: i32Argument(rows.rowStride),
+      },
+    },
+    ceilDiv(width, COLUMN_BLOCK),
+  );
+}
+
+export function rmsNormGradientRule(node: NodeOf<"rms_norm_gradient">, context: RuleContext): void {
+  const [x, w, g] = node.operands as [Value, Value, Value];
+  const [dx, dw] = node.results as [Value, Value];
+  const k = context.dims(dx).at(-1)!;
+  const rows = leadingRows(x, context);
+  const [inputs, gradients] = [unitRows(x, context), unitRows(g, context)];
+  const shared = {
+    x: bufferArgument(inputs.place),
+    g: bufferArgument(gradients.place),
+    roots: bufferArgument(context.temporary("reciprocal roots", "f32", context.dims(x).slice(0, -1))),
+    k: i32Argument(k),
+    xStride: i32Argument(inputs.rowStride),
+    gStride: i32Argument(gradients.rowStride),
+  };
+  context.call(
+    {
+      template: "rms-norm-gradient",
+      name: "rms_norm_gradient",
+      options: {},
+      arguments: {
+        ...shared,
+        weight: bufferArgument(context.contiguous(w)),
+        dx: bufferArgument(context.allocate(dx)),
+        eps: { kind: "f32", value: Math.fround(node.attributes.eps) },
+      },
+    },
+    rows,
+  );
+  context.call(
+    {
+      template: "rms-norm-weight-gradient",
+      name: "rms_norm_weight_gradient",
+      options: {},
+      arguments: { ...shared, dw: bufferArgument(context.allocate(dw)), rows: i32Argument(rows) },
+    },
+    ceilDiv(k, COLUMN_BLOCK),
+  );
+}
+
+export function attentionGradientRule(node: NodeOf<"attention_gradient">, context: RuleContext): void {
+  const [batch, seq, heads, dim] = context.dims(node.operands[0]!);
+  const kvHeads = context.dims(node.operands[1]!)[2]!;
+  const [q, keys, values, g] = node.operands.map((operand) => headRows(operand, context)) as [
+    HeadRows,
+    HeadRows,
+    HeadRows,
+    HeadRows,
+  ];
+  const [dq, dk, dv] = node.results.map((result) => bufferArgument(context.allocate(result)));
+  context.needScratch(2 * Math.ceil(context.upperBound(seq!) / 4) * 4 * F32_BYTES);
+  context.call(
+    {
+      template: "attention-gradient",
+      name: "attention_gradient",
+      options: {},
+      arguments: {
+        q: bufferArgument(q.place),
+        keys: bufferArgument(keys.place),
+        values: bufferArgument(values.place),
+        g: bufferArgument(g.place),
+        dq: dq!,
+        dk: dk!,
+        dv: dv!,
+        scratch: { kind: "scratch" },
+        seq: i32Argument(seq!),
+        heads: i32Argument(heads!),
+        kvHeads: i32Argument(kvHeads),
+        dim: i32Argument(dim!),
+        qStride: i32Argument(q.stride),
+        keyStride: i32Argument(keys.stride),
+        valueStride: i32Argument(values.stride),
+        gStride: i32Argument(g.stride),
+        scale: { kind: "f32", value: Math.fround(node.attributes.scale) },
+      },
+    },
+    product(batch!, kvHeads),
+  );
+}
+
+function lossArguments(node: NodeOf<"cross_entropy" | "cross_entropy_gradient">, context: RuleContext) {
+  const [logits, targets] = node.operands as [Value, Value];
+  const rows = unitRows(logits, context);
+  return {
+    logits: bufferArgument(rows.place),
+    targets: bufferArgument(context.contiguous(targets)),
+    k: i32Argument(context.dims(logits).at(-1)!),
+    stride: i32Argument(rows.rowStride),
+    ignored: i32Argument(node.attributes.ignore_index),
+  };
+}
+
+export function crossEntropyRule(node: NodeOf<"cross_entropy">, context: RuleContext): void {
+  const [loss, logSum] = node.results as [Value, Value];
+  context.call(
+    {
+      template: "cross-entropy",
+      name: "cross_entropy",
+      options: {},
+      arguments: {
+        ...lossArguments(node, context),
+        loss: bufferArgument(context.allocate(loss)),
+        logSum: bufferArgument(context.allocate(logSum)),
+      },
+    },
+    leadingRows(logSum, context),
+  );
+}
+
+export function crossEntropyGradientRule(node: NodeOf<"cross_entropy_gradient">, context: RuleContext): void {
+  const [, , logSum, g] = node.operands as [Value, Value, Value, Value];
+  const result = node.results[0]!;
+  context.call(
+    {
+      template: "cross-entropy-gradient",
+      name: "cross_entropy_gradient",
+      options: {},
+      arguments: {
+        ...lossArguments(node, context),
+        logSum: bufferArgument(context.contiguous(logSum)),
+        g: bufferArgument(context.contiguous(g)),
+        out: bufferArgument(context.allocate(result)),
+      },
+    },
+    leadingRows(result, context),
+  );
+}
