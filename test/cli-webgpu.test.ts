@@ -42,6 +42,7 @@ it("run --device webgpu continues as PyTorch does", async () => {
 
 it("run --device auto prefers WebAssembly to a software GPU, and says so", async () => {
   const { stdout, stderr, status } = await run("run", artifact, "--tokens", "1", "--max-tokens", "2");
+  expect(stderr).toMatch(/^warning: .* \[NO_WEBGPU\]$/m);
   expect(status).toBe(0);
   expect(stdout).not.toBe("");
   expect(stderr).toMatch(/warning: Running on WebAssembly\. .*SwiftShader/);

@@ -23,9 +23,9 @@ export async function loadArtifact(
       onProgress: ({ status, file, loaded, total }) => {
         if (status === "progress" && file.endsWith(".safetensors")) progress.update("loading", loaded, total);
       },
-      onWarning: ({ message }) => {
+      onWarning: ({ code, message }) => {
         progress.clear();
-        warn(message);
+        warn(`${message.replace(/\.$/, "")} [${code}]`);
       },
     });
   } finally {

@@ -71,7 +71,8 @@ export async function createWasmDevice(manifest: Manifest, options: WasmDeviceOp
       workers = await startWorkers({ module, memory }, threads, onDeath, options.signal);
     } catch (error) {
       if (!(error instanceof BitloomError) || error.code !== "WORKER_FAILED") throw error;
-      options.warn({ code: "NO_THREADS", message: `Running on one thread: ${error.message}` });
+      const message = `Running on one thread, since no other started: ${error.received}`;
+      options.warn({ code: "NO_THREADS", message });
     }
   }
   return new WasmDevice(manifest, target, driver, memory, workers, features.relaxedSimd, () => death);
