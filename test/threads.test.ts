@@ -114,7 +114,8 @@ beforeAll(async () => {
   const graph = graphs({ ops: runnableOps, size: 16, castTo });
   const samples = fc.sample(fc.record({ graph, seed: fc.integer() }), 16);
   cases = await Promise.all(samples.map(({ graph, seed }) => randomCase(graph, seed)));
-});
+  // Four modules of each are assembled.
+}, 60_000);
 
 describe("one to four threads give the bits of a single one", () => {
   test("in this process", async () => {
