@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, test, vi } from "vitest";
 import { interpret } from "../ir/interpret.ts";
 import type { OpName } from "../ir/ops/index.ts";
 import { runForwardPipeline } from "../ir/passes/pipelines.ts";
+import { cachedAttentionOptions, cachedAttentionTrial } from "./support/cached-attention.ts";
 import { cudaTier } from "./support/comparisons.ts";
 import { Random } from "./support/random.ts";
 import { exactOps, graphs, randomTensors } from "./support/random-graph.ts";
@@ -70,6 +71,14 @@ describe("vectors that break kernels", () => {
 });
 
 describe("whole graphs on the CUDA target", () => {
+  test("attention over caches that get new rows, and near misses", () =>
+    assertPrepared(
+      fc.tuple(cachedAttentionOptions, fc.integer()),
+      ([options, seed]) => [cachedAttentionTrial(options, seed).graphs],
+      ([options, seed]) => attempt(cachedAttentionTrial(options, seed)),
+      20,
+    ));
+
   test("random graphs of exact ops give the interpreter's bits, fused or not", () =>
     assertPrepared(
       fc.tuple(graphs({ ops: exactOps, exact: true, size: 16, castTo }), fc.integer()),

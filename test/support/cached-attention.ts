@@ -1,6 +1,13 @@
 /** Attention over caches that get new rows first, as every layer of a language model has it, and near misses. */
+import fc from "fast-check";
 import type { Graph } from "../../ir/graph.ts";
+import { interpret } from "../../ir/interpret.ts";
+import { type Tensor, tensor } from "../../ir/tensor.ts";
 import { parseGraph } from "../../ir/text/parse.ts";
+import { Random } from "./random.ts";
+import { randomTensors } from "./random-graph.ts";
+import { expectWithin } from "./tolerance.ts";
+import type { Trial } from "./trials.ts";
 
 /** What else a graph may have, or have differently. */
 export const changes = [
@@ -39,6 +46,53 @@ export interface CachedAttentionOptions {
   readonly capacity: number;
   readonly change: Change;
   readonly ending: Ending;
+}
+
+export const cachedAttentionOptions: fc.Arbitrary<CachedAttentionOptions> = fc.record({
+  batch: fc.constantFrom(1, 3),
+  seq: fc.oneof({ weight: 2, arbitrary: fc.constant(1 as const) }, fc.constant({ max: 4 })),
+  together: fc.constantFrom(1, 2, 3),
+  kvHeads: fc.constantFrom(1, 2),
+  dim: fc.constantFrom(4, 6, 64),
+  capacity: fc.constantFrom(40, 150),
+  change: fc.oneof(fc.constant("nothing" as const), fc.constantFrom(...changes)),
+  ending: fc.constantFrom(...endings),
+});
+
+/** Such a graph on random tensors, to give what the interpreter gives. */
+export function cachedAttentionTrial(options: CachedAttentionOptions, seed: number): Trial {
+  const graph = cachedAttentionGraph(options);
+  const { symbols, ...random } = randomTensors(graph, new Random(seed));
+  const bounded = (values: Readonly<Record<string, Tensor>>) =>
+    Object.fromEntries(Object.entries(values).map(([name, value]) => [name, withinTwo(value)]));
+  const tensors = {
+    inputs: bounded(random.inputs),
+    parameters: bounded(random.parameters),
+    states: bounded(random.states),
+    symbols: Object.fromEntries(symbols),
+  };
+  return {
+    name: "cached attention",
+    graphs: { run: graph },
+    runs: [{ entry: "run", tensors }],
+    check([received]) {
+      const expected = interpret(graph, tensors);
+      for (const kind of ["outputs", "states"] as const) {
+        for (const [name, want] of Object.entries(expected[kind])) {
+          // A value on the border between two codes may get either.
+          const allowed = (i: number) => (name === "codes" ? 1 : 2e-5 * (1 + Math.abs(want.data[i]!)));
+          expectWithin(received![kind][name]!, want, allowed, name);
+        }
+      }
+    },
+  };
+}
+
+/** The same with floats between -2 and 2, so that no score leaves all others behind. */
+function withinTwo({ type, data }: Tensor): Tensor {
+  if (type.dtype !== "f32") return { type, data };
+  const values = Array.from(data, (x) => Math.max(-2, Math.min(2, x)));
+  return tensor("f32", type.dims, values);
 }
 
 export function cachedAttentionGraph(options: CachedAttentionOptions): Graph {
