@@ -166,20 +166,32 @@ describe("the chat page", () => {
     await page.close();
   });
 
-  it("runs on WebGPU, and stops there too", async () => {
+  it("runs on WebGPU, stops there too, and goes on with another device", async () => {
     const withGpu = await launchBrowser({ webgpu: true });
     const page = await open(ordinaryUrl(), withGpu);
     await runOn(page, "WebGPU");
     expect(await load(page)).toMatch(/^bitnet-tiny on WebGPU, /);
-    const { prompt, greedy_text } = golden[0]!;
-    await greedy(page, 32);
+    const { prompt, input_ids, greedy_ids, greedy_text } = golden[0]!;
+    const count = greedy_ids.length - input_ids.length;
+    await greedy(page, count);
     await send(page, prompt);
     // Five tokens or so.
     await page.waitForFunction(() => document.querySelector(".answer")!.textContent.length > 20);
     await button(page, "Stop").click();
-    const { answer, footer } = await turn(page);
-    expect(footer).toMatch(/stopped$/);
-    expect(greedy_text.startsWith(`<|begin_of_text|>${prompt}${answer}`)).toBe(true);
+    const stopped = await turn(page);
+    expect(stopped.footer).toMatch(/stopped$/);
+    expect(greedy_text.startsWith(`<|begin_of_text|>${prompt}${stopped.answer}`)).toBe(true);
+
+    await send(page, prompt);
+    const whole = await turn(page);
+    expect(`<|begin_of_text|>${prompt}${whole.answer}`).toBe(greedy_text);
+    expect(whole.footer).toMatch(/^32 tokens · [\d.]+ tokens\/s · /);
+
+    await runOn(page, "WebAssembly");
+    await button(page, "Load again").click();
+    await status(page).filter({ hasText: "on WebAssembly" }).waitFor();
+    await send(page, prompt);
+    expect((await turn(page)).answer).toBe(whole.answer);
     await withGpu.close();
   });
 

@@ -6,6 +6,7 @@ import type { ByteRange } from "../../runtime/devices/device.ts";
 import { createWebgpuDevice } from "../../runtime/devices/webgpu/webgpu-device.ts";
 import type { Manifest, WebgpuVariant } from "../../runtime/manifest.ts";
 import { changed } from "./changed-gpu.ts";
+import { remembered } from "./remembered.ts";
 
 export type WebgpuFeature = WebgpuVariant["requires"][number];
 
@@ -109,35 +110,6 @@ export async function openReplayer(gpu: GPU): Promise<WebgpuReplayer> {
 /** Makes a GPU what the runtime finds. */
 function offer(gpu: GPU): void {
   Object.defineProperty(globalThis, "navigator", { value: { gpu }, configurable: true, writable: true });
-}
-
-type Maker =
-  | "createShaderModule"
-  | "createBindGroupLayout"
-  | "createPipelineLayout"
-  | "createComputePipelineAsync";
-
-/** A device's methods that compile, which give the same object for the same description. */
-function remembered(device: GPUDevice): Pick<GPUDevice, Maker> {
-  const made = new Map<string, unknown>();
-  const names = new Map<unknown, string>();
-  const remember = (method: Maker) => (descriptor: object) => {
-    const described = JSON.stringify(descriptor, (key, value) =>
-      key === "label" ? undefined : (names.get(value) ?? value),
-    );
-    const key = `${method} ${described}`;
-    const object =
-      made.get(key) ?? (device[method] as (descriptor: object) => unknown).call(device, descriptor);
-    made.set(key, object);
-    names.set(object, key);
-    return object as never;
-  };
-  return {
-    createShaderModule: remember("createShaderModule"),
-    createBindGroupLayout: remember("createBindGroupLayout"),
-    createPipelineLayout: remember("createPipelineLayout"),
-    createComputePipelineAsync: remember("createComputePipelineAsync"),
-  };
 }
 
 async function contents(device: GPUDevice, buffer: GPUBuffer): Promise<Uint8Array> {

@@ -3,12 +3,17 @@ import { isNode } from "../../node.ts";
 
 /** What a machine's GPU is and can, as far as artifacts ask. */
 export interface WebgpuFeatures {
-  /** `nvidia ampere`: as much as the driver tells. */
+  /** The GPU's name, as much as the driver tells. */
   readonly adapter: string;
+  /** `nvidia`, and `ampere`: empty where browsers keep it to themselves. */
+  readonly vendor: string;
+  readonly architecture: string;
   /** The processor plays the GPU: right, but far slower than the WebAssembly target. */
   readonly isSoftware: boolean;
   /** Has subgroup operations. */
   readonly subgroups: boolean;
+  /** Fewest and most invocations of a subgroup; undefined where the adapter does not tell. */
+  readonly subgroupSizes?: { readonly min: number; readonly max: number } | undefined;
   /** Has the packed 8-bit dot product. */
   readonly packedDot: boolean;
   readonly limits: {
@@ -44,7 +49,14 @@ export async function findAdapter(): Promise<FoundAdapter> {
         : "Turn on hardware acceleration in the browser, or use the wasm device.",
     });
   }
-  const { vendor, architecture, device, description } = adapter.info;
+  const {
+    vendor,
+    architecture,
+    device,
+    description,
+    subgroupMinSize: min,
+    subgroupMaxSize: max,
+  } = adapter.info;
   const names = [vendor, architecture, device, description].filter((name) => name !== "");
   const isSoftware =
     isMarkedFallback(adapter) ||
@@ -60,7 +72,10 @@ export async function findAdapter(): Promise<FoundAdapter> {
     adapter,
     features: {
       adapter: description !== "" ? description : names.join(" ") || "a GPU that does not tell its name",
+      vendor,
+      architecture,
       isSoftware,
+      subgroupSizes: min > 0 && max > 0 ? { min, max } : undefined,
       subgroups: adapter.features.has("subgroups"),
       packedDot: gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product"),
       limits: {

@@ -123,19 +123,20 @@ function compileAddon(): void {
 }
 
 async function examineGpu(): Promise<Omit<Finding, "name">> {
-  const { adapter, isSoftware, subgroups, packedDot, limits } = await webgpuFeatures();
+  const { adapter, vendor, architecture, isSoftware, subgroups, subgroupSizes, packedDot, limits } =
+    await webgpuFeatures();
+  const maker = [vendor, architecture].filter((part) => part !== "").join(" ");
+  const sizes = subgroupSizes && ` of ${[...new Set([subgroupSizes.min, subgroupSizes.max])].join(" to ")}`;
   const features = [
-    ...(subgroups ? ["subgroups"] : []),
-    ...(packedDot ? ["packed 8-bit dot product"] : []),
+    subgroups ? `subgroups${sizes ?? ""}` : "no subgroups",
+    packedDot ? "packed 8-bit dot product" : "no packed 8-bit dot product",
     `buffers of ${formatBytes(limits.maxBufferSize)}`,
     `bindings of ${formatBytes(limits.maxStorageBufferBindingSize)}, ${limits.maxStorageBuffersPerShaderStage} a kernel`,
     `workgroups of ${limits.maxComputeInvocationsPerWorkgroup} with ${formatBytes(limits.maxComputeWorkgroupStorageSize)}`,
   ];
   return {
     ok: !isSoftware,
-    detail: `${adapter}: ${features.join(", ")}`,
-    ...(isSoftware && {
-      advice: "This processor plays the GPU; WebAssembly is faster. Install the GPU's driver.",
-    }),
+    detail: `${adapter}${maker && ` (${maker})`}${isSoftware ? ", played by the processor" : ""}: ${features.join(", ")}`,
+    ...(isSoftware && { advice: "WebAssembly is faster than this. Install the GPU's driver." }),
   };
 }
