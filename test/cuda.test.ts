@@ -16,7 +16,7 @@ import { expectSameResults } from "./support/same-bits.ts";
 import { converse, smallModel } from "./support/small-model.ts";
 import { hardTrials, nodeTrials, type Trial } from "./support/trials.ts";
 
-vi.setConfig({ testTimeout: 120_000 });
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 let host: CudaHost;
 beforeAll(async () => {

@@ -190,6 +190,7 @@ for (const name of ["subgroupSize", "subgroupId", "subgroupLane"]) gpu(name, [],
 for (const name of ["subgroupAdd", "subgroupMax", "subgroupMin"]) gpu(name, ["word"], "word");
 gpu("subgroupShuffleXor", ["word", "u32"], "word");
 gpu("subgroupBroadcast", ["word"], "word", lane(128));
+gpu("subgroupMatrixMultiply", ["u32x4", "u32", "u32", "u32x4"], "u32x4");
 gpu("workgroupBarrier", [], "void");
 gpu("workgroupUniformLoad", ["i32"], "word", { memory: "shared" });
 gpu("dot4I8Packed", ["u32", "u32"], "i32", { workgroup: false });

@@ -302,6 +302,14 @@ export const subgroupShuffleXor = (_x: word, _mask: u32): word => outsideKernel(
 /** The value that a constant lane has. */
 export const subgroupBroadcast = (_x: word, _lane: number): word => outsideKernel("subgroupBroadcast");
 
+/**
+ * Sums and the products of 16 rows with 8 columns of 32 signed bytes each, exact and wrapping, by the 32 lanes of an
+ * NVIDIA warp together. Lane 4 g + t gives bytes 4 t to 4 t + 3 of row g, of row g + 8, and bytes 16 + 4 t on of both;
+ * of column g the same bytes; and has the sums of columns 2 t and 2 t + 1 in row g, then in row g + 8, as their bits.
+ */
+export const subgroupMatrixMultiply = (_rows: u32x4, _low: u32, _high: u32, _sums: u32x4): u32x4 =>
+  outsideKernel("subgroupMatrixMultiply");
+
 /** Four products of signed bytes, summed: exact. Where the device lacks the instruction it is spelled out. */
 export const dot4I8Packed = (_a: u32, _b: u32): i32 => outsideKernel("dot4I8Packed");
 /** 1 / sqrt(x) within 2 ulp. */

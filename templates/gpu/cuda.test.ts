@@ -1,10 +1,12 @@
 import { describe, expect, test } from "vitest";
+import { loadTemplate, specialize, templatePath } from "../../codegen/index.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
 import { type CudaSource, renderCuda } from "../../codegen/targets/cuda/render.ts";
 import { cudaBody } from "../../src/compiler/cuda-target.ts";
 import { nvccVersion, runNvcc } from "../../src/compiler/nvcc.ts";
 import { readResources } from "../../test/support/cuda/resources.ts";
 import { specializations, specializeGpu } from "../../test/support/kernels/gpu-specializations.ts";
+import { storedAcc } from "../../test/support/kernels/gpu-variants.ts";
 import { smallModel } from "../../test/support/small-model.ts";
 
 const warps = { subgroups: true };
@@ -25,9 +27,17 @@ async function everyKernel(): Promise<CudaSource[]> {
       specializeGpu(specialization, { ...small, ...large, ...warps }, `${kernel}_large`),
     ];
   });
+  // Its tiles for narrow weights and for wide ones.
+  const tensor = await loadTemplate(templatePath("cuda/ternary-tensor-gemm.ts"), "ternaryTensorGemm");
+  const products = [2, 4].map((columnTiles) =>
+    specialize(tensor, {
+      name: `ternaryTensorGemm_${columnTiles}`,
+      options: { workgroupSize: 128, rowTiles: 4, columnTiles, epilogue: storedAcc("i32") },
+    }),
+  );
   const plan = await schedule(smallModel().entries, { targets: ["cuda"], maxThreads: 1 });
   const planned = plan.targets.cuda!.kernels.map(cudaBody);
-  return [...(await Promise.all(templates)), ...planned].map(renderCuda);
+  return [...(await Promise.all(templates)), ...products, ...planned].map(renderCuda);
 }
 
 const version = await nvccVersion();

@@ -7,7 +7,7 @@ import { computeElementwise } from "../elementwise.ts";
 import { epilogueOf } from "../epilogue.ts";
 import { type RowOperand, rowOperands } from "../inline.ts";
 import { denseWeight, leadingRows, unitRows, weightArgument } from "../operands.ts";
-import type { RuleContext } from "../rules.ts";
+import type { RuleContext, ScheduleRule } from "../rules.ts";
 import { ceilDiv } from "../symbols.ts";
 import { ternaryBlocks } from "../weights.ts";
 import { byRows, type Piece, type ProductShape, pieceOf, pieces, TILE_EDGE, tile } from "./grid.ts";
@@ -24,8 +24,9 @@ interface ProductTemplate {
   readonly template: string;
   readonly words: readonly string[];
   readonly options: Readonly<Record<string, number | boolean | string>>;
-  /** Output columns of a workgroup. */
+  /** Output columns and rows of a workgroup. */
   readonly columns: number;
+  readonly tileRows: number;
 }
 
 interface Product {
@@ -70,8 +71,7 @@ function emitInto(
   const { n, rows, accumulator } = product;
   byRows(rows, context, (shape, guard) => {
     const tail = epilogueOf(epilogue, operands, accumulator, shape.oneRow, context);
-    const { template, words, options, columns } = product.template(shape);
-    const tileRows = shape.kind === "gemv" ? shape.tileRows : TILE_EDGE;
+    const { template, words, options, columns, tileRows } = product.template(shape);
     for (const piece of pieces(n, product.bytesPerColumn, context, columns)) {
       context.call(
         {
@@ -96,7 +96,36 @@ function emitInto(
   });
 }
 
-export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleContext): void {
+/** A ternary product of many rows with n columns. */
+export interface ManyRows {
+  readonly n: number;
+  readonly grouped: boolean;
+  /** Groups are multiples of 16. */
+  readonly aligned: boolean;
+}
+
+/** How a target computes it. */
+export type ManyRowsTemplate = (
+  shape: ManyRows,
+) => Pick<ProductTemplate, "template" | "options" | "columns" | "tileRows">;
+
+/** As every GPU can. */
+export const tiledTernaryProduct: ManyRowsTemplate = ({ grouped, aligned }) => ({
+  template: "ternary-gemm",
+  options: { ...tile, grouped, aligned },
+  columns: TILE_EDGE,
+  tileRows: TILE_EDGE,
+});
+
+export function ternaryMatmulRule(manyRows: ManyRowsTemplate): ScheduleRule<"ternary_matmul"> {
+  return (node, context) => ternaryProduct(node, manyRows, context);
+}
+
+function ternaryProduct(
+  node: NodeOf<"ternary_matmul">,
+  manyRows: ManyRowsTemplate,
+  context: RuleContext,
+): void {
   const [codes, sums, w, ...extras] = node.operands as [Value, Value, Value, ...Value[]];
   const result = node.results[0]!;
   const [n, k] = w.type.dims as [number, number];
@@ -121,15 +150,13 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
     bytesPerColumn,
     template(shape) {
       const words = ["ternary", shape.kind, ...(grouped ? ["grouped"] : [])];
-      if (shape.kind === "gemm") {
-        const options = { ...tile, grouped, aligned };
-        return { template: "ternary-gemm", words, options, columns: TILE_EDGE };
-      }
+      if (shape.kind === "gemm") return { words, ...manyRows({ n, grouped, aligned }) };
       const columnGroups = n >= 4096 ? 2 : 1;
       // Four columns share a workgroup: enough invocations that each has few blocks, and most loads are under way at once.
       const workgroupSize = bytesPerColumn > 64 * BLOCK_BYTES ? 128 : 64;
-      const options = { workgroupSize, grouped, aligned, columnGroups, tileRows: shape.tileRows };
-      return { template: "ternary-gemv", words, options, columns: 4 * columnGroups };
+      const { tileRows } = shape;
+      const options = { workgroupSize, grouped, aligned, columnGroups, tileRows };
+      return { template: "ternary-gemv", words, options, columns: 4 * columnGroups, tileRows };
     },
     arguments: (piece) => {
       const codes = pieceOf(weights, piece, n, bytesPerColumn);
@@ -181,12 +208,19 @@ function ternaryDense(
     template(shape) {
       const words = ["ternary_dense", shape.kind, ...(grouped ? ["grouped"] : [])];
       return shape.kind === "gemm"
-        ? { template: "ternary-dense-gemm", words, options: { ...tile, grouped }, columns: TILE_EDGE }
+        ? {
+            template: "ternary-dense-gemm",
+            words,
+            options: { ...tile, grouped },
+            columns: TILE_EDGE,
+            tileRows: TILE_EDGE,
+          }
         : {
             template: "ternary-dense-gemv",
             words,
             options: { ...GEMV, grouped, tileRows: shape.tileRows },
             columns: 4,
+            tileRows: shape.tileRows,
           };
     },
     arguments: (piece) => ({
@@ -216,7 +250,8 @@ function dense(
     template(shape) {
       const words = ["matmul", weight, shape.kind];
       if (shape.kind === "gemm") {
-        return { template: "dense-gemm", words, options: { ...tile, weight }, columns: TILE_EDGE };
+        const options = { ...tile, weight };
+        return { template: "dense-gemm", words, options, columns: TILE_EDGE, tileRows: TILE_EDGE };
       }
       const options = {
         ...GEMV,
@@ -225,7 +260,7 @@ function dense(
         tileColumns: 4,
         tileRows: shape.tileRows,
       };
-      return { template: "dense-gemv", words, options, columns: 4 };
+      return { template: "dense-gemv", words, options, columns: 4, tileRows: shape.tileRows };
     },
     arguments: (piece) => {
       const codes = pieceOf(weights, piece, n, bytesPerColumn);

@@ -1,6 +1,6 @@
-import { placeInBuffers, placeInMemory } from "../arena.ts";
+import { placeInBuffers } from "../arena.ts";
 import { scalarLanes } from "../lanes.ts";
-import { cudaLimits, webgpuLimits } from "../limits.ts";
+import { webgpuLimits } from "../limits.ts";
 import type { TargetClass } from "../schedule.ts";
 import { loadMath, loadTemplates, type TemplateFile } from "../templates.ts";
 import { gpuPatterns, gpuRules } from "./rules.ts";
@@ -34,7 +34,7 @@ const files: Readonly<Record<string, TemplateFile>> = {
 let parts: ReturnType<typeof loadParts> | undefined;
 
 /** The GPU class of targets: kernels for workgroups, and an invocation for each item of generated ones. */
-function gpuParts(): ReturnType<typeof loadParts> {
+export function gpuParts(): ReturnType<typeof loadParts> {
   parts ??= loadParts();
   return parts;
 }
@@ -48,10 +48,4 @@ async function loadParts() {
 /** Each argument is bound by itself. */
 export async function webgpuTarget(): Promise<TargetClass> {
   return { limits: webgpuLimits, placeTemporaries: placeInBuffers, ...(await gpuParts()) };
-}
-
-/** One address space, as large as the device's memory is. */
-export async function cudaTarget(): Promise<TargetClass> {
-  const addressSpace = Number.POSITIVE_INFINITY;
-  return { limits: cudaLimits, placeTemporaries: placeInMemory, addressSpace, ...(await gpuParts()) };
 }

@@ -5,7 +5,7 @@ import { walk } from "../../kernel/walk.ts";
 import { type Call, ExpressionRenderer, type IntrinsicCall, type Select } from "../c-like/expressions.ts";
 import { compound } from "../c-like/statements.ts";
 import { parenthesized, primary, type Text } from "../c-like/text.ts";
-import { lowerExpression, WARP } from "./lower.ts";
+import { isInteger, lowerExpression, WARP } from "./lower.ts";
 import type { Snippet } from "./snippets.ts";
 import { unsupported } from "./types.ts";
 
@@ -42,6 +42,7 @@ const snippetFunctions: Readonly<Record<string, Snippet>> = {
   subgroupAdd: "warp_add",
   subgroupMax: "warp_max",
   subgroupMin: "warp_min",
+  subgroupMatrixMultiply: "warp_multiply",
 };
 const builtins: Readonly<Record<string, string>> = {
   workgroupId: "blockIdx.x",
@@ -169,7 +170,7 @@ export class CudaExpressions extends ExpressionRenderer {
 
   protected override shiftCount(count: Expr): string {
     if (count.kind === "literal") return String(Number(count.value) & 31);
-    return `(${parenthesized(this.text(count), "unary")} & 31)`;
+    return `(${parenthesized(this.#implicit(count), "unary")} & 31)`;
   }
 
   protected override integer(type: "i32" | "u32", value: number): Text {
@@ -199,7 +200,6 @@ function meets(expression: Expr): boolean {
 
 /** Whether it is a conversion between i32 and u32, which C++ does by itself. */
 function isCast(e: Expr): e is Extract<Expr, { kind: "convert" }> {
-  const isInteger = (type: Expr["type"]) => type === "i32" || type === "u32";
   return e.kind === "convert" && e.type !== e.operand.type && isInteger(e.type) && isInteger(e.operand.type);
 }
 

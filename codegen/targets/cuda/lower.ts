@@ -22,6 +22,14 @@ function lower(whole: Expr): Expr {
     case "binary":
       if (e.type !== "i32" || !wrapping.has(e.operator)) return e;
       return (e.operator === "add" && accumulate(e.left, e.right)) || wrapped(e.operator, e.left, e.right);
+    case "convert":
+      // There and back.
+      return e.operand.kind === "convert" &&
+        isInteger(e.operand.type) &&
+        isInteger(e.type) &&
+        e.operand.operand.type === e.type
+        ? e.operand.operand
+        : e;
     case "unary":
       return e.type === "i32" && e.operator === "neg" ? wrapped("sub", i32(0), e.operand) : e;
     case "intrinsic":
@@ -63,6 +71,10 @@ const binary = (operator: BinaryOperator, left: Expr, right: Expr): Expr => ({
 const i32 = (value: number): Expr => ({ kind: "literal", type: "i32", value });
 const u32 = (value: number): Expr => ({ kind: "literal", type: "u32", value: value >>> 0 });
 const localId: Expr = { kind: "intrinsic", type: "u32", name: "localId", args: [], immediates: [] };
+
+export function isInteger(type: Expr["type"]): boolean {
+  return type === "i32" || type === "u32";
+}
 
 /** The same bits as u32. */
 function asU32(e: Expr): Expr {

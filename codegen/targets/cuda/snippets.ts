@@ -38,6 +38,19 @@ static __device__ __forceinline__ T warp_min(T x) {
   }
   return x;
 }`,
+  warp_multiply: `// Sums, and 16 rows times 8 columns of 32 signed bytes, on the tensor cores.
+static __device__ __forceinline__ uint4 warp_multiply(uint4 rows, u32 low, u32 high, uint4 sums) {
+#ifdef __CUDACC__
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+r"(sums.x), "+r"(sums.y), "+r"(sums.z), "+r"(sums.w)
+      : "r"(rows.x), "r"(rows.y), "r"(rows.z), "r"(rows.w), "r"(low), "r"(high));
+  return sums;
+#else  // No compiler for NVIDIA's devices.
+  return host_warp_multiply(rows, low, high, sums);
+#endif
+}`,
   uniform_load: `// What lies there for all threads of the block alike, between two barriers.
 template <typename T>
 static __device__ __forceinline__ T uniform_load(const T* place) {

@@ -230,7 +230,8 @@ describe("intrinsics of workgroups", () => {
 
   test("each has its test", () => {
     const names = all.filter(({ workgroup }) => workgroup).map(({ name }) => name);
-    expect([...seen].sort()).toEqual(names.sort());
+    // WGSL has no products of matrices; templates/cuda has the test of CUDA's.
+    expect([...seen, "subgroupMatrixMultiply"].sort()).toEqual(names.sort());
   });
 });
 

@@ -24,7 +24,7 @@ extern "C" __global__ void __launch_bounds__(32) embedding(
         const i32 index = u32(id_1) * width + i;
         const u32 word = weights[index >> 2];
         const i32 e = index & 3;
-        const float w = float(i32(word << (i32(24u - 8u * e) & 31)) >> 24);
+        const float w = float(i32(word << ((24u - 8u * e) & 31)) >> 24);
         const u32 found = __float_as_uint(__fmul_rn(w, scales[id_1]));
         out[u32(row) * width + i] = __uint_as_float(known ? found : 0x7fc00000u);
       }

@@ -3,8 +3,8 @@ using u32 = unsigned int;
 
 namespace ropeCache {
 
-// Rotary position embedding of new queries and keys, and the new keys and values to their places in
-// the caches:
+// Rotates new queries and keys by their positions, and puts new keys and values into their places
+// in the caches.
 extern "C" __global__ void __launch_bounds__(32) ropeCache(
   const float* __restrict__ x,
   const float* __restrict__ cos,

@@ -71,7 +71,7 @@ extern "C" __global__ void __launch_bounds__(32) ternaryDenseGemm(
       const i32 block = i_12 >> 6;
       const u32 word = codes[((u32(column_1 >> 2) * blocks + block) * 4u + (column_1 & 3)) * 4u + ((i_12 & 15) >> 2)];
       const i32 shift = 8u * (i_12 & 3) + 2u * ((i_12 & 63) >> 4);
-      const float w = float(i32(((word >> (u32(shift) & 31)) & 3u) - 1u));
+      const float w = float(i32(((word >> (shift & 31)) & 3u) - 1u));
       four_0_1 = i_10 < k ? __fmul_rn(w, scales[(u32(column_1 >> 2) * groups + g) * 4u + (column_1 & 3)]) : 0.0f;
       const i32 i_13 = start + 4u * quarter_1 + 1u;
       const i32 i_14 = i_13 < k ? i_13 : i32(k - 1u);
@@ -81,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(32) ternaryDenseGemm(
       const i32 block_1 = i_15 >> 6;
       const u32 word_1 = codes[((u32(column_2 >> 2) * blocks + block_1) * 4u + (column_2 & 3)) * 4u + ((i_15 & 15) >> 2)];
       const i32 shift_1 = 8u * (i_15 & 3) + 2u * ((i_15 & 63) >> 4);
-      const float w_1 = float(i32(((word_1 >> (u32(shift_1) & 31)) & 3u) - 1u));
+      const float w_1 = float(i32(((word_1 >> (shift_1 & 31)) & 3u) - 1u));
       four_1_1 = i_13 < k ? __fmul_rn(w_1, scales[(u32(column_2 >> 2) * groups + g_1) * 4u + (column_2 & 3)]) : 0.0f;
       const i32 i_16 = start + 4u * quarter_1 + 2u;
       const i32 i_17 = i_16 < k ? i_16 : i32(k - 1u);
@@ -91,7 +91,7 @@ extern "C" __global__ void __launch_bounds__(32) ternaryDenseGemm(
       const i32 block_2 = i_18 >> 6;
       const u32 word_2 = codes[((u32(column_3 >> 2) * blocks + block_2) * 4u + (column_3 & 3)) * 4u + ((i_18 & 15) >> 2)];
       const i32 shift_2 = 8u * (i_18 & 3) + 2u * ((i_18 & 63) >> 4);
-      const float w_2 = float(i32(((word_2 >> (u32(shift_2) & 31)) & 3u) - 1u));
+      const float w_2 = float(i32(((word_2 >> (shift_2 & 31)) & 3u) - 1u));
       four_2_1 = i_16 < k ? __fmul_rn(w_2, scales[(u32(column_3 >> 2) * groups + g_2) * 4u + (column_3 & 3)]) : 0.0f;
       const i32 i_19 = start + 4u * quarter_1 + 3u;
       const i32 i_20 = i_19 < k ? i_19 : i32(k - 1u);
@@ -101,7 +101,7 @@ extern "C" __global__ void __launch_bounds__(32) ternaryDenseGemm(
       const i32 block_3 = i_21 >> 6;
       const u32 word_3 = codes[((u32(column_4 >> 2) * blocks + block_3) * 4u + (column_4 & 3)) * 4u + ((i_21 & 15) >> 2)];
       const i32 shift_3 = 8u * (i_21 & 3) + 2u * ((i_21 & 63) >> 4);
-      const float w_3 = float(i32(((word_3 >> (u32(shift_3) & 31)) & 3u) - 1u));
+      const float w_3 = float(i32(((word_3 >> (shift_3 & 31)) & 3u) - 1u));
       four_3_1 = i_19 < k ? __fmul_rn(w_3, scales[(u32(column_4 >> 2) * groups + g_3) * 4u + (column_4 & 3)]) : 0.0f;
       stagedColumns[index_1] = make_uint4(__float_as_uint(four_0_1), __float_as_uint(four_1_1), __float_as_uint(four_2_1), __float_as_uint(four_3_1));
     }

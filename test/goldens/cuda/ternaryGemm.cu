@@ -55,13 +55,13 @@ extern "C" __global__ void __launch_bounds__(32) ternaryGemm(
         const i32 row_1 = at_1 < paddedColumns ? at_1 : i32(paddedColumns - 1u);
         const uint4 packed = codes[(u32(row_1 >> 2) * blocks + block) * 4u + (row_1 & 3)];
         const u32 word = packed.x;
-        const u32 codes_1 = (word >> (u32(i32(u32(quarter_1) << 1)) & 31)) & 0x03030303u;
+        const u32 codes_1 = (word >> ((u32(quarter_1) << 1) & 31)) & 0x03030303u;
         const u32 word_1 = packed.y;
-        const u32 codes_2 = (word_1 >> (u32(i32(u32(quarter_1) << 1)) & 31)) & 0x03030303u;
+        const u32 codes_2 = (word_1 >> ((u32(quarter_1) << 1) & 31)) & 0x03030303u;
         const u32 word_2 = packed.z;
-        const u32 codes_3 = (word_2 >> (u32(i32(u32(quarter_1) << 1)) & 31)) & 0x03030303u;
+        const u32 codes_3 = (word_2 >> ((u32(quarter_1) << 1) & 31)) & 0x03030303u;
         const u32 word_3 = packed.w;
-        const u32 codes_4 = (word_3 >> (u32(i32(u32(quarter_1) << 1)) & 31)) & 0x03030303u;
+        const u32 codes_4 = (word_3 >> ((u32(quarter_1) << 1) & 31)) & 0x03030303u;
         stagedColumns[(i_1 >> 2) * 5u + (i_1 & 3)] = make_uint4(((codes_1 | 0x80808080u) - 0x01010101u) ^ 0x80808080u, ((codes_2 | 0x80808080u) - 0x01010101u) ^ 0x80808080u, ((codes_3 | 0x80808080u) - 0x01010101u) ^ 0x80808080u, ((codes_4 | 0x80808080u) - 0x01010101u) ^ 0x80808080u);
       }
       __syncthreads();

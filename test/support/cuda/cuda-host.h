@@ -44,15 +44,6 @@ constexpr unsigned MAX_THREADS = 1024;
 constexpr size_t STACK_BYTES = 128 * 1024;
 /** Bytes that a lane can bring to a warp operation. */
 constexpr size_t SLOT_BYTES = 64;
-constexpr unsigned MAX_COPIES = 64;
-
-/** A copy to shared memory that is on its way; `group` counts the commits before it. */
-struct Copy {
-  void *to;
-  const void *from;
-  size_t bytes;
-  unsigned group;
-};
 
 enum class State { ready, at_barrier, in_warp, done };
 
@@ -66,9 +57,6 @@ struct Fiber {
   /** Warp operations so far: odd and even ones have slots of their own. */
   unsigned operations;
   alignas(16) char slots[2][SLOT_BYTES];
-  Copy copies[MAX_COPIES];
-  unsigned copy_count;
-  unsigned groups;
   uint3 thread;
 };
 
@@ -183,7 +171,7 @@ inline void run_block(unsigned threads) {
     Fiber &fiber = fibers[i];
     fiber.started = false;
     fiber.state = State::ready;
-    fiber.operations = fiber.copy_count = fiber.groups = 0;
+    fiber.operations = 0;
     fiber.thread = {i % block_dim.x, i / block_dim.x % block_dim.y, i / block_dim.x / block_dim.y};
   }
   for (unsigned round = 0;; round++) {
@@ -235,22 +223,6 @@ Lanes<T> meet_lanes(unsigned mask, const T &mine, int line) {
 template <typename T>
 T shuffle(unsigned mask, T value, unsigned source, int line) {
   return meet_lanes(mask, value, line)[source % WARP];
-}
-
-inline void copy_async(void *to, const void *from, size_t bytes) {
-  if (current->copy_count == MAX_COPIES) stop("more than %u copies on their way", MAX_COPIES);
-  current->copies[current->copy_count++] = {to, from, bytes, current->groups};
-}
-
-/** Copies land here and not before: that is the latest that they may. */
-inline void wait_copies(unsigned pending) {
-  unsigned kept = 0;
-  for (unsigned i = 0; i < current->copy_count; i++) {
-    const Copy copy = current->copies[i];
-    if (copy.group + pending < current->groups) memcpy(copy.to, copy.from, copy.bytes);
-    else current->copies[kept++] = copy;
-  }
-  current->copy_count = kept;
 }
 
 /** Calls a kernel with arguments behind pointers. */
@@ -363,6 +335,28 @@ extern "C" __attribute__((visibility("default"))) unsigned cuda_host_parameters(
 #define __shfl_xor_sync(mask, value, distance) \
   cuda_host::shuffle(mask, value, (threadIdx.x % cuda_host::WARP) ^ unsigned(distance), __LINE__)
 #define __shfl_sync(mask, value, lane) cuda_host::shuffle(mask, value, unsigned(lane), __LINE__)
+
+/** The tensor cores' m16n8k32 of signed bytes, as PTX lays fragments out (9.7.14.5.10 of its manual). */
+static inline uint4 host_warp_multiply(uint4 rows, unsigned low, unsigned high, uint4 sums) {
+  struct Fragment {
+    unsigned rows[4], columns[2];
+  };
+  const Fragment mine = {{rows.x, rows.y, rows.z, rows.w}, {low, high}};
+  const cuda_host::Lanes<Fragment> lanes = cuda_host::meet_lanes(~0u, mine, __LINE__);
+  const unsigned lane = threadIdx.x % cuda_host::WARP;
+  unsigned found[4] = {sums.x, sums.y, sums.z, sums.w};
+  for (unsigned i = 0; i < 4; i++) {
+    const unsigned lower = i / 2;
+    const unsigned column = lane % 4 * 2 + i % 2;
+    for (unsigned k = 0; k < 32; k++) {
+      const unsigned place = k % 16 / 4, upper = k / 16, shift = k % 4 * 8;
+      const unsigned a = lanes[lane / 4 * 4 + place].rows[lower + 2 * upper] >> shift;
+      const unsigned b = lanes[column * 4 + place].columns[upper] >> shift;
+      found[i] += unsigned(int8_t(a) * int8_t(b));
+    }
+  }
+  return {found[0], found[1], found[2], found[3]};
+}
 
 extern "C" {
 float floorf(float);
