@@ -9,8 +9,9 @@ interface Download {
   /** Bytes, minified and gzipped, of all that may be downloaded, and of what is as soon as the module is. */
   readonly whole: number;
   readonly atOnce: number;
-  /** The code that is downloaded at once. */
+  /** The code that is downloaded at once, and all that may be. */
   readonly code: string;
+  readonly allCode: string;
 }
 
 /** What a browser downloads for a module with this text. */
@@ -40,13 +41,14 @@ async function download(text: string): Promise<Download> {
   };
   need(output[0].fileName);
   const bytes = (files: typeof chunks) => files.reduce((sum, { code }) => sum + gzipSync(code).length, 0);
+  const textOf = (files: typeof chunks) => files.map(({ code }) => code).join("\n");
   const first = chunks.filter(({ fileName }) => needed.has(fileName));
-  return { whole: bytes(chunks), atOnce: bytes(first), code: first.map(({ code }) => code).join("\n") };
+  return { whole: bytes(chunks), atOnce: bytes(first), code: textOf(first), allCode: textOf(chunks) };
 }
 
 it("is downloaded in a blink", async () => {
   const source = (path: string) => JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
-  const [{ whole, atOnce, code }, ...packages] = await Promise.all([
+  const [{ whole, atOnce, code, allCode }, ...packages] = await Promise.all([
     download(`export * from ${source("./index.ts")};`),
     download(`export { Tokenizer } from "@huggingface/tokenizers";`),
     download(`export { Template } from "@huggingface/jinja";`),
@@ -63,4 +65,7 @@ it("is downloaded in a blink", async () => {
   expect(own).toBeGreaterThan(0);
   // The WebGPU device is downloaded where it is used.
   expect(code).not.toContain("createComputePipelineAsync");
+  // CUDA's is Node's alone.
+  expect(allCode).toContain("createComputePipelineAsync");
+  expect(allCode).not.toContain("addProgram");
 });

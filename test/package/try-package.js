@@ -1,7 +1,7 @@
 // Packs bitloom as npm would publish it, installs it into an empty folder, and uses it there as a user does:
 // the command line on a TypeScript model, then the artifact's typed loader and the runtime from code.
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -106,7 +106,12 @@ try {
     run("npx", ["bitloom", "inspect", "mlp.ts", "--random", "--after", "fuse"]),
     /^graph @mlp/,
   );
-  check("doctor", run("npx", ["bitloom", "doctor"]), /WebAssembly with SIMD/);
+  const doctor = run("npx", ["bitloom", "doctor"]);
+  check("doctor", doctor, /WebAssembly with SIMD/);
+  // Machines without cmake or a compiler pack without it.
+  if (existsSync(join(root, "prebuilds"))) {
+    check("the addon for NVIDIA cards", doctor, /CUDA: (?!bitloom)/);
+  }
 
   writeFileSync(join(folder, "use.js"), program);
   check(

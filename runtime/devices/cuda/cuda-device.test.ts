@@ -21,6 +21,7 @@ import { cudaFeatures } from "./index.ts";
 
 /** CUresults. */
 const OUT_OF_MEMORY = 2;
+const NO_DEVICE = 100;
 const INVALID_IMAGE = 200;
 
 describe.skipIf(missingTools !== undefined)(`CUDA (${missingTools ?? "over a fake driver"})`, () => {
@@ -250,7 +251,13 @@ describe.skipIf(missingTools !== undefined)(`CUDA (${missingTools ?? "over a fak
         { BITLOOM_LIBCUDA: "libm.so.6" },
         /too old.*11\.4.*cuDriverGetVersion/s,
       ],
-      ["no card", { devices: 0 }, {}, /finds no card.*CUDA_ERROR_NO_DEVICE/s],
+      ["no card", { devices: 0 }, {}, /finds no card.*counts none/s],
+      [
+        "no card to begin with",
+        { failingFunction: "cuInit", failure: NO_DEVICE },
+        {},
+        /finds no card.*CUDA_ERROR_NO_DEVICE/s,
+      ],
       ["a card that is too old", { computeCapability: 61 }, {}, /too old.*7\.5.*6\.1, of Fake GPU/s],
       [
         "a card that does not open",

@@ -49,6 +49,7 @@ export async function findMachine(): Promise<CudaMachine> {
   const { driverVersion, devices } = await addon.probe(library).catch((error) => {
     throw noDriver(error);
   });
+  if (devices.length === 0) throw noDriver(new Error("the driver counts none"));
   return {
     addon,
     driver: versionText(Math.floor(driverVersion / 1000), Math.floor((driverVersion % 1000) / 10)),

@@ -237,8 +237,7 @@ extern "C" {
 Result cuInit(unsigned) {
   const std::lock_guard<std::recursive_mutex> lock(mutex);
   initialized = true;
-  if (const Result entered = enter(__func__, false)) return entered;
-  return settings.devices == 0 ? NO_DEVICE : OK;
+  return enter(__func__, false);
 }
 
 Result cuDriverGetVersion(int *version) {
