@@ -90,9 +90,9 @@ export function groupsOf(
   });
 }
 
-/** What a whole model may have that every target runs, and what is computed while it is built. */
+/** What a whole model may have that WASM runs, and what is computed while it is built. */
 export const runnableOps: readonly OpName[] = [
-  ...new Set(groupsOf("webgpu").flatMap(([, { ops }]) => ops)),
+  ...new Set(groupsOf("wasm").flatMap(([, { ops }]) => ops)),
   ...(["bit_linear", "absmean_quantize", "quantize_int8", "weight_scale", "rope_table", "constant"] as const),
 ];
 
