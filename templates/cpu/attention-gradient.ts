@@ -2,6 +2,9 @@ import { type Buffer, type f32, f32x4, type i32, registers, select, unroll, v128
 import { sumF32x4 } from "./lanes.ts";
 import { exponentials } from "./softmax.ts";
 
+/** Queries that go over the keys together. */
+const QUERIES = 4;
+
 /**
  * Gradients of causal attention without a cache, from scores computed anew: for each query, with p its weights,
  * dp = g . v and ds = scale * p * (dp - sum p * dp), dq = sum ds * k; and over the queries that see a key,
@@ -14,7 +17,7 @@ import { exponentials } from "./softmax.ts";
  * @param dq f32[batch, seq, heads, dim], contiguous
  * @param dk f32[batch, seq, kvHeads, dim], contiguous
  * @param dv f32[batch, seq, kvHeads, dim], contiguous
- * @param scratch per thread: f32[2 * (seq rounded up to a multiple of 4)]
+ * @param scratch per thread: f32[8 * (seq rounded up to a multiple of 4)], p of four queries and ds of four
  * @param begin first item; an item is a (batch, kvHead), batch * kvHeads in all
  * @param end one past the last item
  */
@@ -40,8 +43,8 @@ export function attentionGradient(
   end: i32,
 ): void {
   const shared = heads / kvHeads;
-  const whole = dim & -4;
-  const second = ((seq + 3) >> 2) << 2;
+  const length = ((seq + 3) >> 2) << 2;
+  const slopes = QUERIES * length;
   const keyRow = kvHeads * dim;
 
   for (let item = begin; item < end; item++) {
@@ -51,95 +54,211 @@ export function attentionGradient(
     const valueBase = row * valueStride + kvHead * dim;
     const gradientBase = (row * kvHeads + kvHead) * dim;
     for (let t: i32 = 0; t < seq; t++) {
-      const to = gradientBase + t * keyRow;
       for (let i: i32 = 0; i < dim; i++) {
-        dk[to + i] = 0;
-        dv[to + i] = 0;
+        dk[gradientBase + t * keyRow + i] = 0;
+        dv[gradientBase + t * keyRow + i] = 0;
       }
     }
-    for (let t: i32 = 0; t < seq; t++) {
-      const length = t + 1;
+    for (let first: i32 = 0; first < seq; first += QUERIES) {
+      const queries = select(first + QUERIES <= seq, QUERIES, seq - first);
+      const seen = first + queries;
       for (let h: i32 = 0; h < shared; h++) {
         const head = kvHead * shared + h;
-        const query = (row + t) * qStride + head * dim;
-        const gradient = (row + t) * gStride + head * dim;
-        const out = ((row + t) * heads + head) * dim;
-        dots(q, query, keys, keyBase, keyStride, scratch, 0, length, dim);
-        const inverse: f32 = 1 / exponentials(scratch, 0, length, scale);
-        dots(g, gradient, values, valueBase, valueStride, scratch, second, length, dim);
-        let mean: f32 = 0;
-        for (let key: i32 = 0; key < length; key++) {
-          const p = scratch[key]! * inverse;
-          scratch[key] = p;
-          mean += p * scratch[second + key]!;
+        const query = (row + first) * qStride + head * dim;
+        const gradient = (row + first) * gStride + head * dim;
+        dots(q, query, qStride, queries, keys, keyBase, keyStride, seen, dim, scratch, 0, length);
+        dots(
+          g,
+          gradient,
+          gStride,
+          queries,
+          values,
+          valueBase,
+          valueStride,
+          seen,
+          dim,
+          scratch,
+          slopes,
+          length,
+        );
+        for (let r: i32 = 0; r < QUERIES; r++) {
+          weigh(scratch, r * length, slopes + r * length, select(r < queries, first + r + 1, 0), seen, scale);
         }
-        for (let key: i32 = 0; key < length; key++) {
-          scratch[second + key] = scale * (scratch[key]! * (scratch[second + key]! - mean));
-        }
-        for (let i: i32 = 0; i < whole; i += 4) {
-          const x = v128.load(q, query + i);
-          const gx = v128.load(g, gradient + i);
-          let sum = f32x4.splat(0);
-          let at = gradientBase + i;
-          let from = keyBase + i;
-          for (let key: i32 = 0; key < length; key++) {
-            const p = v128.load32Splat(scratch, key);
-            const ds = v128.load32Splat(scratch, second + key);
-            sum = f32x4.add(sum, f32x4.mul(ds, v128.load(keys, from)));
-            v128.store(dk, at, f32x4.add(v128.load(dk, at), f32x4.mul(ds, x)));
-            v128.store(dv, at, f32x4.add(v128.load(dv, at), f32x4.mul(p, gx)));
-            at += keyRow;
-            from += keyStride;
-          }
-          v128.store(dq, out + i, sum);
-        }
-        for (let i = whole; i < dim; i++) {
-          const x = q[query + i]!;
-          const gx = g[gradient + i]!;
-          let sum: f32 = 0;
-          for (let key: i32 = 0; key < length; key++) {
-            const at = gradientBase + key * keyRow + i;
-            const ds = scratch[second + key]!;
-            sum += ds * keys[keyBase + key * keyStride + i]!;
-            dk[at] = dk[at]! + ds * x;
-            dv[at] = dv[at]! + scratch[key]! * gx;
-          }
-          dq[out + i] = sum;
-        }
+        accumulate(q, query, qStride, queries, scratch, slopes, length, dk, gradientBase, keyRow, seen, dim);
+        accumulate(g, gradient, gStride, queries, scratch, 0, length, dv, gradientBase, keyRow, seen, dim);
+        const to = ((row + first) * heads + head) * dim;
+        combine(scratch, slopes, length, keys, keyBase, keyStride, seen, dq, to, heads * dim, queries, dim);
       }
     }
   }
 }
 
-/** to[start + key] = a[at..at+dim-1] . b[bt + key * stride..], for keys 0..count-1, four at a time. */
+/** Scores of a query to weights p, and products dp to ds; both are 0 for keys from `count` on, which it does not see. */
+function weigh(scratch: Buffer<f32>, p: i32, ds: i32, count: i32, seen: i32, scale: f32): void {
+  if (count > 0) {
+    const inverse: f32 = 1 / exponentials(scratch, p, count, scale);
+    let mean: f32 = 0;
+    for (let key: i32 = 0; key < count; key++) {
+      const weight = scratch[p + key]! * inverse;
+      scratch[p + key] = weight;
+      mean += weight * scratch[ds + key]!;
+    }
+    for (let key: i32 = 0; key < count; key++) {
+      scratch[ds + key] = scale * (scratch[p + key]! * (scratch[ds + key]! - mean));
+    }
+  }
+  for (let key = count; key < seen; key++) {
+    scratch[p + key] = 0;
+    scratch[ds + key] = 0;
+  }
+}
+
+/** to[start + r * toStride + key] = a[r] . b[key] for four rows, of which `rows` exist, and keys 0..count-1. */
 function dots(
   a: Buffer<f32>,
   at: i32,
+  aStride: i32,
+  rows: i32,
   b: Buffer<f32>,
   bt: i32,
-  stride: i32,
+  bStride: i32,
+  count: i32,
+  dim: i32,
   to: Buffer<f32>,
   start: i32,
+  toStride: i32,
+): void {
+  const zero = f32x4.splat(0);
+  const whole = dim & -4;
+  const from = registers(4, at);
+  for (const r of unroll(4)) from[r] = at + select(r < rows, r, 0) * aStride;
+  for (let key: i32 = 0; key < count; key += 2) {
+    // A key past the last repeats it, and its product is stored again.
+    const next = select(key + 1 < count, key + 1, key);
+    const b0 = bt + key * bStride;
+    const b1 = bt + next * bStride;
+    const acc = registers(8, zero);
+    for (let i: i32 = 0; i < whole; i += 4) {
+      const x = v128.load(b, b0 + i);
+      const y = v128.load(b, b1 + i);
+      for (const r of unroll(4)) {
+        const lanes = v128.load(a, from[r]! + i);
+        acc[r] = f32x4.add(acc[r]!, f32x4.mul(lanes, x));
+        acc[4 + r] = f32x4.add(acc[4 + r]!, f32x4.mul(lanes, y));
+      }
+    }
+    for (let i = whole; i < dim; i++) {
+      const x = v128.load32Zero(b, b0 + i);
+      const y = v128.load32Zero(b, b1 + i);
+      for (const r of unroll(4)) {
+        const lanes = v128.load32Zero(a, from[r]! + i);
+        acc[r] = f32x4.add(acc[r]!, f32x4.mul(lanes, x));
+        acc[4 + r] = f32x4.add(acc[4 + r]!, f32x4.mul(lanes, y));
+      }
+    }
+    const first = sumF32x4(acc[0]!, acc[1]!, acc[2]!, acc[3]!);
+    const second = sumF32x4(acc[4]!, acc[5]!, acc[6]!, acc[7]!);
+    for (const r of unroll(4)) {
+      to[start + r * toStride + key] = f32x4.extractLane(first, r);
+      to[start + r * toStride + next] = f32x4.extractLane(second, r);
+    }
+  }
+}
+
+/** out[key] += sum over four rows r of factors[r, key] * a[r], for keys 0..count-1. Rows that do not exist have factors 0. */
+function accumulate(
+  a: Buffer<f32>,
+  at: i32,
+  aStride: i32,
+  rows: i32,
+  factors: Buffer<f32>,
+  start: i32,
+  factorStride: i32,
+  out: Buffer<f32>,
+  to: i32,
+  outStride: i32,
   count: i32,
   dim: i32,
 ): void {
   const zero = f32x4.splat(0);
-  const whole = dim & -4;
-  for (let key: i32 = 0; key < count; key += 4) {
-    const acc = registers(4, zero);
-    const from = registers(4, key);
-    // Keys past the last repeat it; scratch has room for their scores.
-    for (const u of unroll(4)) from[u] = bt + select(key + u < count, key + u, count - 1) * stride;
-    for (let i: i32 = 0; i < whole; i += 4) {
-      const x = v128.load(a, at + i);
-      for (const u of unroll(4)) acc[u] = f32x4.add(acc[u]!, f32x4.mul(x, v128.load(b, from[u]! + i)));
+  const from = registers(4, at);
+  for (const r of unroll(4)) from[r] = at + select(r < rows, r, 0) * aStride;
+  const pairs = dim & -8;
+  for (let i: i32 = 0; i < pairs; i += 8) {
+    const low = registers(4, zero);
+    const high = registers(4, zero);
+    for (const r of unroll(4)) {
+      low[r] = v128.load(a, from[r]! + i);
+      high[r] = v128.load(a, from[r]! + i + 4);
     }
-    for (let i = whole; i < dim; i++) {
-      const x = v128.load32Zero(a, at + i);
-      for (const u of unroll(4)) {
-        acc[u] = f32x4.add(acc[u]!, f32x4.mul(x, v128.load32Zero(b, from[u]! + i)));
+    let place = to + i;
+    for (let key: i32 = 0; key < count; key++) {
+      let x = v128.load(out, place);
+      let y = v128.load(out, place + 4);
+      for (const r of unroll(4)) {
+        const factor = v128.load32Splat(factors, start + r * factorStride + key);
+        x = f32x4.add(x, f32x4.mul(factor, low[r]!));
+        y = f32x4.add(y, f32x4.mul(factor, high[r]!));
+      }
+      v128.store(out, place, x);
+      v128.store(out, place + 4, y);
+      place += outStride;
+    }
+  }
+  for (let i = pairs; i < dim; i++) {
+    for (let key: i32 = 0; key < count; key++) {
+      let sum = out[to + key * outStride + i]!;
+      for (const r of unroll(4)) sum += factors[start + r * factorStride + key]! * a[from[r]! + i]!;
+      out[to + key * outStride + i] = sum;
+    }
+  }
+}
+
+/** out[r] = sum over keys 0..count-1 of factors[r, key] * b[key], for four rows, of which `rows` are stored. */
+function combine(
+  factors: Buffer<f32>,
+  start: i32,
+  factorStride: i32,
+  b: Buffer<f32>,
+  bt: i32,
+  bStride: i32,
+  count: i32,
+  out: Buffer<f32>,
+  to: i32,
+  outStride: i32,
+  rows: i32,
+  dim: i32,
+): void {
+  const zero = f32x4.splat(0);
+  const pairs = dim & -8;
+  for (let i: i32 = 0; i < pairs; i += 8) {
+    const low = registers(4, zero);
+    const high = registers(4, zero);
+    let from = bt + i;
+    for (let key: i32 = 0; key < count; key++) {
+      const x = v128.load(b, from);
+      const y = v128.load(b, from + 4);
+      for (const r of unroll(4)) {
+        const factor = v128.load32Splat(factors, start + r * factorStride + key);
+        low[r] = f32x4.add(low[r]!, f32x4.mul(factor, x));
+        high[r] = f32x4.add(high[r]!, f32x4.mul(factor, y));
+      }
+      from += bStride;
+    }
+    for (const r of unroll(4)) {
+      if (r < rows) {
+        v128.store(out, to + r * outStride + i, low[r]!);
+        v128.store(out, to + r * outStride + i + 4, high[r]!);
       }
     }
-    v128.store(to, start + key, sumF32x4(acc[0]!, acc[1]!, acc[2]!, acc[3]!));
+  }
+  for (let i = pairs; i < dim; i++) {
+    for (let r: i32 = 0; r < rows; r++) {
+      let sum: f32 = 0;
+      for (let key: i32 = 0; key < count; key++) {
+        sum += factors[start + r * factorStride + key]! * b[bt + key * bStride + i]!;
+      }
+      out[to + r * outStride + i] = sum;
+    }
   }
 }

@@ -10,6 +10,8 @@ const F32_BYTES = 4;
 const ITEM_ROWS = 64;
 const ITEM_COLUMNS = 64;
 const PANEL_BYTES = 256 * 8 * F32_BYTES;
+/** Scratch rows over the keys that templates/cpu/attention-gradient.ts needs. */
+const ATTENTION_ROWS = 8;
 /** Columns of one work item where threads share columns. */
 const COLUMN_BLOCK = 16;
 
@@ -178,7 +180,8 @@ export function attentionGradientRule(node: NodeOf<"attention_gradient">, contex
     HeadRows,
   ];
   const [dq, dk, dv] = node.results.map((result) => bufferArgument(context.allocate(result)));
-  context.needScratch(2 * Math.ceil(context.upperBound(seq!) / 4) * 4 * F32_BYTES);
+  const padded = Math.ceil(context.upperBound(seq!) / 4) * 4;
+  context.needScratch(ATTENTION_ROWS * padded * F32_BYTES);
   context.call(
     {
       template: "attention-gradient",
