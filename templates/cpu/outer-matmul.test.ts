@@ -49,7 +49,7 @@ interface Right {
 
 async function multiply(right: Right, shape: readonly [number, number, number], byColumns: boolean) {
   const [m, n, p] = shape;
-  const kernel = await host.compile("outer-matmul.ts", "outerMatmul", right.options);
+  const kernel = await host.compile("outer-matmul.ts", "outerMatmul", { ...right.options, byColumns });
   host.reset();
   const [aRow, aColumn] = byColumns ? [1, m + 2] : [p + 3, 1];
   const a = host.place(pseudoRandom(m * (p + 3) + p * (m + 2), 2));
@@ -59,7 +59,7 @@ async function multiply(right: Right, shape: readonly [number, number, number], 
     out,
     b: host.place(right.bytes),
     scales: host.place(right.scales),
-    scratch: host.place(new Float32Array(256 * 8)),
+    scratch: host.place(new Float32Array(256 * 72)),
     ...{ m, n, p, aRow, aColumn, bStride: right.stride, groupSize: right.groupSize },
   };
   const items = Math.ceil(m / 64) * Math.ceil(n / 64);

@@ -29,6 +29,8 @@ export interface OuterMatmulOptions {
   scaled: boolean;
   /** Ternary with scales per group of `groupSize` columns. */
   grouped: boolean;
+  /** a is read by columns: aRow is 1. Otherwise by rows, and aColumn is 1. */
+  byColumns: boolean;
 }
 
 /** Rows and columns of out in a work item; rows of b in a panel, which stays in a first-level cache. */
@@ -40,13 +42,14 @@ const PANEL_COLUMNS = 8;
 /**
  * out = a @ b in f32 with b row-major along the columns of out: what gradients of linear layers are. For dx = g @ W,
  * a is g [rows, N] and b the weight [N, K]; for dW = g^T @ x, a is g read by columns and b the activations [rows, K].
- * Eight columns of b at a time are unpacked, scaled and kept in scratch memory, then multiplied with all rows of a.
+ * Eight columns of b at a time are unpacked, scaled and kept in scratch memory, then multiplied with 64 rows of a. Where
+ * a is read by columns it is rearranged first, because strides of whole rows share few lines of a cache.
  *
- * @param a f32, element (i, p) at i * aRow + p * aColumn
+ * @param a f32, element (i, p) at i * aRow + p or, by columns, at i + p * aColumn
  * @param b [p, n] with bStride elements between rows, seen as bytes; ternary: packed codes of n columns
  * @param scales scaled: f32 of row i of b at i; grouped: f32[ceil(p/4)][groups][4]; else never read
  * @param out f32[m, n], contiguous
- * @param scratch per thread: f32[256 * 8]
+ * @param scratch per thread: f32[256 * 8], and by columns f32[256 * 64] behind
  * @param p rows of b, which are summed over
  * @param begin first item; an item is 64 rows and 64 columns of out, ceil(m/64) * ceil(n/64) in all
  * @param end one past the last item
@@ -133,20 +136,47 @@ export function outerMatmul(
     }
   };
 
-  /** Four rows of out from `row` on, of which `rows` exist, times the panel in scratch. */
-  const multiply = (row: i32, rows: i32, first: i32, last: i32, column: i32, columns: i32): void => {
+  /** Rows row..row+63 of a, of which `rows` exist, and its columns first..last-1: four rows of one column side by side. */
+  const rearrange = (row: i32, rows: i32, first: i32, last: i32): void => {
+    for (let r: i32 = 0; r < rows; r += 4) {
+      let to = PANEL_ROWS * (PANEL_COLUMNS + r);
+      for (let i = first; i < last; i++) {
+        const from = i * aColumn + row + r;
+        if (r + 4 <= rows) v128.store(scratch, to, v128.load(a, from));
+        else for (const u of unroll(4)) scratch[to + u] = a[from + select(r + u < rows, u, 0)]!;
+        to += 4;
+      }
+    }
+  };
+
+  /**
+   * Four rows of out from `row` on, of which `rows` exist, times the panel in scratch; `offset` is the first row's place
+   * in its item.
+   */
+  const multiply = (
+    row: i32,
+    offset: i32,
+    rows: i32,
+    first: i32,
+    last: i32,
+    column: i32,
+    columns: i32,
+  ): void => {
     const acc = registers(8, zero);
     const at = registers(4, row);
-    for (const r of unroll(4)) at[r] = select(r < rows, row + r, row) * aRow + first * aColumn;
+    for (const r of unroll(4)) {
+      if (options.byColumns) at[r] = PANEL_ROWS * (PANEL_COLUMNS + offset) + r;
+      else at[r] = select(r < rows, row + r, row) * aRow + first;
+    }
     let panel: i32 = 0;
     for (let i = first; i < last; i++) {
       const low = v128.load(scratch, panel);
       const high = v128.load(scratch, panel + 4);
       for (const r of unroll(4)) {
-        const x = v128.load32Splat(a, at[r]!);
+        const x = options.byColumns ? v128.load32Splat(scratch, at[r]!) : v128.load32Splat(a, at[r]!);
         acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(x, low));
         acc[2 * r + 1] = f32x4.add(acc[2 * r + 1]!, f32x4.mul(x, high));
-        at[r] = at[r]! + aColumn;
+        at[r] = at[r]! + (options.byColumns ? 4 : 1);
       }
       panel += PANEL_COLUMNS;
     }
@@ -181,13 +211,14 @@ export function outerMatmul(
     const lastRow = select(firstRow + ITEM_ROWS < m, firstRow + ITEM_ROWS, m);
     const firstColumn = (item % columnItems) * ITEM_COLUMNS;
     const lastColumn = select(firstColumn + ITEM_COLUMNS < n, firstColumn + ITEM_COLUMNS, n);
-    for (let column = firstColumn; column < lastColumn; column += PANEL_COLUMNS) {
-      const columns = select(column + PANEL_COLUMNS <= n, PANEL_COLUMNS, n - column);
-      for (let first: i32 = 0; first < p; first += PANEL_ROWS) {
-        const last = select(first + PANEL_ROWS < p, first + PANEL_ROWS, p);
+    for (let first: i32 = 0; first < p; first += PANEL_ROWS) {
+      const last = select(first + PANEL_ROWS < p, first + PANEL_ROWS, p);
+      if (options.byColumns) rearrange(firstRow, lastRow - firstRow, first, last);
+      for (let column = firstColumn; column < lastColumn; column += PANEL_COLUMNS) {
+        const columns = select(column + PANEL_COLUMNS <= n, PANEL_COLUMNS, n - column);
         unpack(first, last, column, columns);
         for (let row = firstRow; row < lastRow; row += 4) {
-          multiply(row, lastRow - row, first, last, column, columns);
+          multiply(row, row - firstRow, lastRow - row, first, last, column, columns);
         }
       }
     }

@@ -10,6 +10,7 @@ const F32_BYTES = 4;
 const ITEM_ROWS = 64;
 const ITEM_COLUMNS = 64;
 const PANEL_BYTES = 256 * 8 * F32_BYTES;
+const REARRANGED_BYTES = 256 * ITEM_ROWS * F32_BYTES;
 /** Scratch rows over the keys that templates/cpu/attention-gradient.ts needs. */
 const ATTENTION_ROWS = 8;
 /** Columns of one work item where threads share columns. */
@@ -40,12 +41,13 @@ function outerMatmul(
   context: RuleContext,
 ): void {
   const grouped = right.group !== undefined;
-  context.needScratch(PANEL_BYTES);
+  const byColumns = left.row === 1;
+  context.needScratch(PANEL_BYTES + (byColumns ? REARRANGED_BYTES : 0));
   context.call(
     {
       template: "outer-matmul",
       name: `${name}_${right.b}${grouped ? "_grouped" : ""}`,
-      options: { b: right.b, scaled: right.scaled, grouped },
+      options: { b: right.b, scaled: right.scaled, grouped, byColumns },
       arguments: {
         ...right.arguments,
         a: left.a,
