@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { fc, test } from "@fast-check/vitest";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { type FakeDriver, fakeDriver, missingTools } from "../../../test/support/cuda/fake-driver.ts";
@@ -82,5 +84,28 @@ describe.skipIf(missingTools !== undefined)(`the addon (${missingTools ?? "over 
     await other.allocate([REGION_BYTES]);
     await other.dispose();
     driver.configure({});
+  });
+
+  it("outlives threads that are ended in the middle of a call, and gives back what they had", async () => {
+    const { handles } = driver.state();
+    const code = `
+      const { parentPort, workerData } = require("node:worker_threads");
+      const addon = require(workerData.addon);
+      const call = async () => {
+        const session = await addon.open(workerData.driver, 0);
+        await session.allocate([${MIB}]);
+        parentPort.postMessage("calls");
+        await session.run(session.addProgram([]), [{ region: 0, offset: 0, bytes: ${MIB} }]);
+      };
+      (async () => { for (;;) await call(); })();`;
+    const { BITLOOM_CUDA_ADDON, BITLOOM_LIBCUDA } = driver.environment;
+    const workerData = { addon: BITLOOM_CUDA_ADDON, driver: BITLOOM_LIBCUDA };
+    for (let delay = 0; delay < 20; delay += 5) {
+      const worker = new Worker(code, { eval: true, workerData });
+      await once(worker, "message");
+      await new Promise((resolve) => setTimeout(resolve, delay));
+      await worker.terminate();
+    }
+    await expect.poll(() => driver.state().handles).toBe(handles);
   });
 });
