@@ -31,6 +31,8 @@ export interface TernaryGemvOptions extends WorkgroupOptions, OutputOptions {
   columnGroups: 1 | 2 | 4;
   /** Activation rows of a workgroup. Any m works with any. */
   tileRows: 1 | 2 | 4;
+  /** Without groups: blocks of each weight row that an invocation loads before it needs the first. */
+  ahead: 1 | 2 | 4;
 }
 
 /**
@@ -69,6 +71,7 @@ export function ternaryGemv(
   columns: i32,
 ): void {
   const { tileRows, columnGroups, workgroupSize } = options;
+  const ahead = options.grouped ? 1 : options.ahead;
   const results = tileRows * columnGroups;
   const local = localId();
   const lane = local & 3;
@@ -94,12 +97,19 @@ export function ternaryGemv(
 
   const none: i32 = 0;
   const nothing: u32 = 0;
-  const a = registers(4, u32x4(nothing, nothing, nothing, nothing));
+  const zeros = u32x4(nothing, nothing, nothing, nothing);
+  const a = registers(4, zeros);
+  const packed = registers(ahead * columnGroups, zeros);
   const plain = registers(results, none);
   const quadruple = registers(results, none);
 
-  /** Meets block `block` of each weight row with the activations from byte `start` of each row on. */
-  const addBlocks = (block: i32, start: i32): void => {
+  /** Loads block `block` of each weight row. */
+  const fetchBlocks = (block: i32, at: number): void => {
+    for (const c of unroll(columnGroups)) packed[at + c] = codes[weightStart[c]! + 4 * block]!;
+  };
+
+  /** Meets loaded blocks with the activations from byte `start` of each row on. */
+  const addBlocks = (loaded: number, start: i32): void => {
     for (const r of unroll(tileRows)) {
       for (const f of unroll(4)) {
         const at = rowStart[r]! + start + 16 * f;
@@ -107,7 +117,7 @@ export function ternaryGemv(
         else a[f] = activations[at >> 4]!;
       }
       for (const c of unroll(columnGroups)) {
-        addBlock(codes[weightStart[c]! + 4 * block]!, a, plain, quadruple, r * columnGroups + c);
+        addBlock(packed[loaded + c]!, a, plain, quadruple, r * columnGroups + c);
       }
       if (options.grouped) {
         // The sum of the activations that meet the block; a tail's padding has code 1, so it cancels here.
@@ -134,7 +144,8 @@ export function ternaryGemv(
         quadruple[i] = 0;
       }
       for (let block = first; block < last; block++) {
-        addBlocks(block, g * groupLength + ((block - first) << 6));
+        fetchBlocks(block, 0);
+        addBlocks(0, g * groupLength + ((block - first) << 6));
       }
       for (const c of unroll(columnGroups)) {
         const scale = scales[blockIndex(weightRow[c]!, g, groups)]!;
@@ -145,7 +156,19 @@ export function ternaryGemv(
       }
     }
   } else {
-    for (let block = member; block < blocks; block += members) addBlocks(block, block << 6);
+    for (let block = member; block < blocks; block += ahead * members) {
+      fetchBlocks(block, 0);
+      for (const i of unroll(ahead - 1)) {
+        const next = block + (i + 1) * members;
+        // Past the row's end the last block is loaded, and not used.
+        fetchBlocks(select(next < blocks, next, blocks - 1), (i + 1) * columnGroups);
+      }
+      addBlocks(0, block << 6);
+      for (const i of unroll(ahead - 1)) {
+        const next = block + (i + 1) * members;
+        if (next < blocks) addBlocks((i + 1) * columnGroups, next << 6);
+      }
+    }
     for (const i of unroll(results)) plain[i] = plain[i]! + (quadruple[i]! >> 2);
   }
 

@@ -20,12 +20,17 @@ interface Variant {
   readonly packedDot?: boolean;
 }
 
-function gemv(columnGroups: number, tileRows: number, subgroups: boolean, packedDot = true): Variant {
+function gemv(
+  columnGroups: number,
+  tileRows: number,
+  subgroups: boolean,
+  { ahead = 1, packedDot = true } = {},
+): Variant {
   return {
-    name: `GEMV of ${columnGroups} times 4 columns and ${tileRows} rows, subgroups ${subgroups}, dot ${packedDot}`,
+    name: `GEMV of ${columnGroups} times 4 columns and ${tileRows} rows, ${ahead} blocks ahead, subgroups ${subgroups}, dot ${packedDot}`,
     file: "ternary-gemv.ts",
     kernel: "ternaryGemv",
-    options: { workgroupSize: 64, subgroups, columnGroups, tileRows },
+    options: { workgroupSize: 64, subgroups, columnGroups, tileRows, ahead },
     tile: [tileRows, 4 * columnGroups],
     packedDot,
   };
@@ -45,7 +50,8 @@ function gemm(workgroupSize: number, rowThreads: number, edge: number, packedDot
 
 const variants = [
   ...subgroupVariants.flatMap((subgroups) => [gemv(1, 1, subgroups), gemv(2, 2, subgroups)]),
-  gemv(1, 1, false, false),
+  gemv(1, 1, false, { packedDot: false }),
+  gemv(2, 1, true, { ahead: 4 }),
   gemm(32, 4, 2),
   gemm(32, 8, 1, false),
 ];

@@ -104,26 +104,33 @@ export interface ManyRows {
   readonly aligned: boolean;
 }
 
-/** How a target computes it. */
-export type ManyRowsTemplate = (
-  shape: ManyRows,
-) => Pick<ProductTemplate, "template" | "options" | "columns" | "tileRows">;
+/** How a target computes ternary products. */
+export interface TernaryProducts {
+  readonly manyRows: (
+    shape: ManyRows,
+  ) => Pick<ProductTemplate, "template" | "options" | "columns" | "tileRows">;
+  /** For few rows, bound by loads: blocks that an invocation loads before it needs the first. */
+  readonly ahead: 1 | 2 | 4;
+}
 
 /** As every GPU can. */
-export const tiledTernaryProduct: ManyRowsTemplate = ({ grouped, aligned }) => ({
-  template: "ternary-gemm",
-  options: { ...tile, grouped, aligned },
-  columns: TILE_EDGE,
-  tileRows: TILE_EDGE,
-});
+export const anyTernaryProducts: TernaryProducts = {
+  manyRows: ({ grouped, aligned }) => ({
+    template: "ternary-gemm",
+    options: { ...tile, grouped, aligned },
+    columns: TILE_EDGE,
+    tileRows: TILE_EDGE,
+  }),
+  ahead: 1,
+};
 
-export function ternaryMatmulRule(manyRows: ManyRowsTemplate): ScheduleRule<"ternary_matmul"> {
-  return (node, context) => ternaryProduct(node, manyRows, context);
+export function ternaryMatmulRule(products: TernaryProducts): ScheduleRule<"ternary_matmul"> {
+  return (node, context) => ternaryProduct(node, products, context);
 }
 
 function ternaryProduct(
   node: NodeOf<"ternary_matmul">,
-  manyRows: ManyRowsTemplate,
+  { manyRows, ahead }: TernaryProducts,
   context: RuleContext,
 ): void {
   const [codes, sums, w, ...extras] = node.operands as [Value, Value, Value, ...Value[]];
@@ -155,7 +162,7 @@ function ternaryProduct(
       // Four columns share a workgroup: enough invocations that each has few blocks, and most loads are under way at once.
       const workgroupSize = bytesPerColumn > 64 * BLOCK_BYTES ? 128 : 64;
       const { tileRows } = shape;
-      const options = { workgroupSize, grouped, aligned, columnGroups, tileRows };
+      const options = { workgroupSize, grouped, aligned, columnGroups, tileRows, ahead };
       return { template: "ternary-gemv", words, options, columns: 4 * columnGroups, tileRows };
     },
     arguments: (piece) => {

@@ -5,7 +5,7 @@ import { uncoveredOnGpu, uncoveredRules } from "../uncovered.ts";
 import { attentionRule } from "./attention.ts";
 import { cachedAttention } from "./cached-attention.ts";
 import { embeddingRule } from "./embedding.ts";
-import { linearRule, ternaryMatmulRule, tiledTernaryProduct } from "./matmul.ts";
+import { anyTernaryProducts, linearRule, ternaryMatmulRule } from "./matmul.ts";
 import { reductionRule } from "./reduction.ts";
 import { quantizeRule, rmsNormRule, softmaxRule } from "./row-wise.ts";
 import { cacheWriteRule, ropeRule } from "./sequence.ts";
@@ -20,7 +20,7 @@ export const gpuRules: RuleTable = {
   mean: reductionRule("mean", "mean"),
   max_reduce: reductionRule("max_reduce", "max"),
   min_reduce: reductionRule("min_reduce", "min"),
-  ternary_matmul: ternaryMatmulRule(tiledTernaryProduct),
+  ternary_matmul: ternaryMatmulRule(anyTernaryProducts),
   linear: linearRule,
   embedding: embeddingRule,
   quantize: quantizeRule,

@@ -37,13 +37,16 @@ extern "C" __global__ void __launch_bounds__(32) ternaryGemv(
   weightRow_0 = 4u * (firstGroup < lastGroup ? firstGroup : lastGroup) + lane;
   const i32 row = weightRow_0;
   weightStart_0 = u32(row >> 2) * blocks * 4u + (row & 3);
-  uint4 a_0 = make_uint4(0u, 0u, 0u, 0u);
-  uint4 a_1 = make_uint4(0u, 0u, 0u, 0u);
-  uint4 a_2 = make_uint4(0u, 0u, 0u, 0u);
-  uint4 a_3 = make_uint4(0u, 0u, 0u, 0u);
+  const uint4 zeros = make_uint4(0u, 0u, 0u, 0u);
+  uint4 a_0 = zeros;
+  uint4 a_1 = zeros;
+  uint4 a_2 = zeros;
+  uint4 a_3 = zeros;
+  uint4 packed_0 = zeros;
   i32 plain_0 = 0;
   i32 quadruple_0 = 0;
   for (i32 block = member; block < blocks; block += 8u) {
+    packed_0 = codes[weightStart_0 + 4u * block];
     const i32 start = u32(block) << 6;
     const i32 at = u32(rowStart_0) + start;
     a_0 = activations[at >> 4];
@@ -53,7 +56,7 @@ extern "C" __global__ void __launch_bounds__(32) ternaryGemv(
     a_2 = activations[at_2 >> 4];
     const i32 at_3 = u32(rowStart_0) + start + 48u;
     a_3 = activations[at_3 >> 4];
-    const uint4 codes_1 = codes[weightStart_0 + 4u * block];
+    const uint4 codes_1 = packed_0;
     const u32 low = codes_1.x;
     const u32 high = low >> 4;
     plain_0 = dot4(a_0.x, low & 0x03030303u, plain_0);

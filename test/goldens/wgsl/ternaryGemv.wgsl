@@ -43,13 +43,16 @@ fn ternaryGemv(
   weightRow_0 = 4 * select(lastGroup, firstGroup, firstGroup < lastGroup) + lane;
   let row = weightRow_0;
   weightStart_0 = (row >> 2u) * blocks * 4 + (row & 3);
-  var a_0 = vec4u(0u, 0u, 0u, 0u);
-  var a_1 = vec4u(0u, 0u, 0u, 0u);
-  var a_2 = vec4u(0u, 0u, 0u, 0u);
-  var a_3 = vec4u(0u, 0u, 0u, 0u);
+  let zeros = vec4u(0u, 0u, 0u, 0u);
+  var a_0 = zeros;
+  var a_1 = zeros;
+  var a_2 = zeros;
+  var a_3 = zeros;
+  var packed_0 = zeros;
   var plain_0 = 0;
   var quadruple_0 = 0;
   for (var block = member; block < blocks; block += 8) {
+    packed_0 = codes[weightStart_0 + 4 * block];
     let start = block << 6u;
     let at = rowStart_0 + start;
     a_0 = activations[at >> 4u];
@@ -59,7 +62,7 @@ fn ternaryGemv(
     a_2 = activations[at_2 >> 4u];
     let at_3 = rowStart_0 + start + 48;
     a_3 = activations[at_3 >> 4u];
-    let codes_1 = codes[weightStart_0 + 4 * block];
+    let codes_1 = packed_0;
     let low = codes_1.x;
     let high = low >> 4u;
     plain_0 += dot4I8Packed(a_0.x, low & 0x03030303u);

@@ -49,7 +49,7 @@ export const specializations: readonly GpuSpecialization[] = [
   {
     file: "ternary-gemv.ts",
     kernel: "ternaryGemv",
-    small: { workgroupSize: 32, grouped: false, columnGroups: 1, tileRows: 1, epilogue: exact },
+    small: { workgroupSize: 32, grouped: false, columnGroups: 1, tileRows: 1, ahead: 1, epilogue: exact },
     large: { workgroupSize: 128, columnGroups: 4, tileRows: 4, grouped: true, aligned: false, epilogue },
     reduces: true,
   },
