@@ -1,5 +1,6 @@
+import { knownOptions, positiveNumber } from "../dsl/options.ts";
 import { add, div, mul, sqrt, sub } from "./expressions.ts";
-import { decayOf, type Optimizer, type WeightDecay } from "./optimizer.ts";
+import { decayOf, keptShare, type Optimizer, type WeightDecay } from "./optimizer.ts";
 
 export interface AdamWOptions {
   /** Decay rates of the two moments. Default [0.9, 0.999]. */
@@ -14,10 +15,13 @@ export interface AdamWOptions {
  * Adam with decoupled weight decay (arXiv:1711.05101), in PyTorch's order of operations. Each parameter has the states
  * `<path>.first_moment` and `<path>.second_moment`. The bias corrections 1 - beta^t are states too, the moving average
  * of ones: c' = beta c + (1 - beta), c = 0, so that a step needs no count and resumes bit for bit.
+ * @throws BitloomError INVALID_OPTION for rates outside of 0..1, an eps that is not positive, or a negative decay.
  */
 export function adamW(options: AdamWOptions = {}): Optimizer {
   const { betas = [0.9, 0.999], eps = 1e-8, weightDecay = 0.01 } = options;
-  const [first, second] = betas;
+  knownOptions("adamW", options, ["betas", "eps", "weightDecay"]);
+  positiveNumber("adamW: eps", eps);
+  const [first, second] = betas.map((beta) => keptShare("adamW: betas", beta)) as [number, number];
   return {
     begin({ learningRate, state }) {
       const correction = (name: string, beta: number) =>

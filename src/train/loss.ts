@@ -3,6 +3,7 @@ import { BitloomError } from "../../errors/index.ts";
 import { makeNode, makeValue } from "../../ir/builder.ts";
 import type { Graph, Value } from "../../ir/graph.ts";
 import { dense, formatType } from "../../ir/types.ts";
+import { positiveNumber } from "../dsl/options.ts";
 import { div, max, min, mul, one, sub, toF32, total } from "./expressions.ts";
 
 export interface CrossEntropyOptions {
@@ -56,6 +57,7 @@ export interface DistillationOptions {
  */
 export function distillationLoss(graph: Graph, options: DistillationOptions = {}): Graph {
   const { logits: output = "logits", temperature = 1 } = options;
+  positiveNumber("distillationLoss: temperature", temperature);
   const logits = outputOf(graph, output);
   const teacherLogits = newInput(graph, "teacher_logits", logits.type);
   const [student, teacher] = [logits, teacherLogits].map((x) => mul(x, 1 / temperature)) as [Value, Value];

@@ -1,5 +1,6 @@
 import type { Value } from "../../ir/graph.ts";
 import type { Dim } from "../../ir/types.ts";
+import { invalidOption } from "../dsl/options.ts";
 
 /** A parameter that is trained, and its gradient (clipped, if clipping is asked for), f32 of its dims. */
 export interface TrainedParameter {
@@ -24,6 +25,15 @@ export interface Optimizer {
 /** One decay for all parameters, or one for each, such as 0 for norms and biases. */
 export type WeightDecay = number | ((path: string, dims: readonly Dim[]) => number);
 
+/** @throws BitloomError INVALID_OPTION for a decay that is negative or not finite. */
 export function decayOf(decay: WeightDecay, { path, value }: TrainedParameter): number {
-  return typeof decay === "number" ? decay : decay(path, value.type.dims);
+  const own = typeof decay === "number" ? decay : decay(path, value.type.dims);
+  if (Number.isFinite(own) && own >= 0) return own;
+  throw invalidOption(`weightDecay of ${path}`, "a finite number of at least 0", own);
+}
+
+/** A rate at which something is kept: 0 keeps nothing, below 1. */
+export function keptShare(option: string, value: number): number {
+  if (value >= 0 && value < 1) return value;
+  throw invalidOption(option, "a number of at least 0 and below 1", value);
 }

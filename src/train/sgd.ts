@@ -1,5 +1,6 @@
+import { knownOptions } from "../dsl/options.ts";
 import { add, mul, sub } from "./expressions.ts";
-import { decayOf, type Optimizer, type WeightDecay } from "./optimizer.ts";
+import { decayOf, keptShare, type Optimizer, type WeightDecay } from "./optimizer.ts";
 
 export interface SgdOptions {
   /** How much of the last step's direction is kept. Default 0: no state. */
@@ -13,9 +14,12 @@ export interface SgdOptions {
 /**
  * Stochastic gradient descent with momentum as PyTorch has it: b' = momentum b + g, p' = p - lr b', or with Nesterov
  * p' = p - lr (g + momentum b'). The state `<path>.momentum` is b.
+ * @throws BitloomError INVALID_OPTION for a momentum outside of 0..1 or a negative decay.
  */
 export function sgd(options: SgdOptions = {}): Optimizer {
   const { momentum = 0, nesterov = false, weightDecay = 0 } = options;
+  knownOptions("sgd", options, ["momentum", "nesterov", "weightDecay"]);
+  keptShare("sgd: momentum", momentum);
   return {
     begin:
       ({ learningRate, state }) =>

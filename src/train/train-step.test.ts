@@ -133,6 +133,28 @@ test("a name that is taken is refused", () => {
   );
 });
 
+test.each([
+  ["betas", () => adamW({ betas: [0.9, 1] })],
+  ["eps", () => adamW({ eps: 0 })],
+  ["momentum", () => sgd({ momentum: -0.1 })],
+  ["weightDecay", () => trainStep(quadratic, { optimizer: adamW({ weightDecay: Number.NaN }) })],
+  ["clipNorm", () => trainStep(quadratic, { optimizer: sgd(), clipNorm: 0 })],
+])("%s out of range is refused", (option, make) => {
+  expect(make).toThrow(
+    expect.objectContaining({ code: "INVALID_OPTION", message: expect.stringContaining(option) }),
+  );
+});
+
+test("a model without trainable parameters is refused", () => {
+  const graph = parseGraph(`graph @fixed() {
+    %x: input f32[]
+    return loss = %x
+  }`);
+  expect(() => trainStep(graph, { optimizer: sgd() })).toThrow(
+    expect.objectContaining({ code: "INVALID_GRAPH", message: expect.stringContaining("nothing to train") }),
+  );
+});
+
 describe("a described model", () => {
   const model = defineModel({
     name: "mlp",

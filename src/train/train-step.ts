@@ -8,6 +8,7 @@ import { wholeSequences } from "../../ir/passes/whole-sequences.ts";
 import { type RunPassesOptions, rebuild } from "../../ir/rewrite.ts";
 import { dense } from "../../ir/types.ts";
 import type { AnyModel, TraceOptions } from "../dsl/model.ts";
+import { positiveNumber } from "../dsl/options.ts";
 import { add, div, min, mul, sqrt, total } from "./expressions.ts";
 import { crossEntropyLoss } from "./loss.ts";
 import type { Optimizer, TrainedParameter, UpdateContext } from "./optimizer.ts";
@@ -30,6 +31,7 @@ export interface TrainStepOptions {
  */
 export function trainStep(graph: Graph, options: TrainStepOptions): Graph {
   const { optimizer, loss = "loss", parameters, clipNorm } = options;
+  if (clipNorm !== undefined) positiveNumber("trainStep: clipNorm", clipNorm);
   const differentiated = gradient(graph, { loss, ...(parameters && { parameters }) });
   const outputs = new Map(differentiated.outputs.map(({ name, value }) => [name, value]));
   const all = graph.parameters.flatMap((value): TrainedParameter[] => {
@@ -37,6 +39,12 @@ export function trainStep(graph: Graph, options: TrainStepOptions): Graph {
     const own = outputs.get(gradientName(path));
     return own ? [{ path, value, gradient: own }] : [];
   });
+  if (all.length === 0) {
+    throw new BitloomError("INVALID_GRAPH", `${graph.name} has nothing to train`, {
+      expected: "at least one dense parameter of f32",
+      hint: "Packed ternary weights cannot be trained: start from latent ones.",
+    });
+  }
   const norm = globalNorm(all);
   // PyTorch's clip_grad_norm_ has the same 1e-6.
   const scale = clipNorm === undefined ? undefined : min(div(clipNorm, add(norm, 1e-6)), 1);
