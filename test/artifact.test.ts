@@ -9,7 +9,7 @@ import { sample, samplingSettings } from "../runtime/sampling.ts";
 import { openCheckpoint } from "../src/checkpoint/huggingface.ts";
 import { compileCheckpoint } from "../src/compiler/checkpoint.ts";
 import { type CheckpointName, checkpoints, type GoldenPrompt, readGolden } from "./support/checkpoints.ts";
-import { fakeDriver, fakeImage, missingTools } from "./support/cuda/fake-driver.ts";
+import { fakeDriver, fakeImage, missingTools, type RealCard, realCard } from "./support/cuda/fake-driver.ts";
 import { openGpu } from "./support/dawn.ts";
 
 const relativeL2 = (actual: ArrayLike<number>, expected: readonly number[]): number => {
@@ -38,10 +38,12 @@ const names = Object.keys(checkpoints) as CheckpointName[];
 const targets = ["wasm", "webgpu", "cuda"] as const;
 
 let folder: string;
+let card: RealCard | undefined;
 const artifact = (name: CheckpointName) => join(folder, name);
 
 beforeAll(async () => {
   vi.stubGlobal("navigator", { gpu: await openGpu() });
+  if (missingTools === undefined) card = await realCard();
   folder = await mkdtemp(join(tmpdir(), "bitloom-golden-"));
   for (const name of names) {
     const checkpoint = await openCheckpoint(checkpoints[name].folder);
@@ -49,7 +51,7 @@ beforeAll(async () => {
       await compileCheckpoint(checkpoint, {
         out: artifact(name),
         targets,
-        cudaArchitectures: [],
+        cudaArchitectures: card === undefined ? [] : [card.architecture],
         verify: true,
       });
     } finally {
@@ -69,11 +71,12 @@ it.each(names)("%s needs a small download beside its weights", async (name) => {
   expect(bytes).toBeLessThan(40 * 1024);
 });
 
-/** CUDA's kernels run on the processor, by way of the addon and a driver that is none. */
+/** Without a card, CUDA's kernels run on the processor, by way of the addon and a driver that is none. */
 async function offerCard(name: CheckpointName): Promise<void> {
   const driver = await fakeDriver();
-  driver.configure({ compiled: await fakeImage(artifact(name)) });
-  for (const [variable, value] of Object.entries(driver.environment)) vi.stubEnv(variable, value);
+  if (card === undefined) driver.configure({ compiled: await fakeImage(artifact(name)) });
+  const { environment } = card ?? driver;
+  for (const [variable, value] of Object.entries(environment)) vi.stubEnv(variable, value);
 }
 
 const runnable = targets.filter((device) => device !== "cuda" || missingTools === undefined);

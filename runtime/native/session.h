@@ -48,8 +48,8 @@ struct MemoryInfo {
 };
 
 /**
- * All that one loaded model has on a card, in a context of its own: when a kernel fails, the driver gives up its
- * whole context, and other models go on. Calls may come from any thread, and wait for one another.
+ * All that one loaded model has on a card, in a context of its own: when a kernel faults, its context is lost, and
+ * other models lose no more than the driver makes them. Calls may come from any thread, and wait for one another.
  */
 class Session {
  public:

@@ -281,7 +281,7 @@ describe.skipIf(missingTools !== undefined)(`CUDA (${missingTools ?? "over a fak
       });
     });
 
-    it("a kernel that faults, now and ever after, and only of its own model", async () => {
+    it("a kernel that faults, now and ever after, but not in the contexts of others", async () => {
       const model = await open();
       const other = await open();
       machine({ faultyKernel: "twice" });

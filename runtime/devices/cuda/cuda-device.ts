@@ -224,5 +224,9 @@ class CudaDevice implements Device {
 }
 
 function failure(summary: string, cause: unknown): BitloomError {
-  return new BitloomError("DEVICE_FAILED", summary, { received: (cause as Error).message, cause });
+  return new BitloomError("DEVICE_FAILED", summary, {
+    received: (cause as Error).message,
+    hint: "Load the model again, in a new process: after a kernel's fault the driver may refuse this one everything.",
+    cause,
+  });
 }

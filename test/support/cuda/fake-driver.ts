@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import type { CudaAddon } from "../../../runtime/devices/cuda/addon.ts";
 import type { Manifest } from "../../../runtime/manifest.ts";
 import { parseManifest } from "../../../runtime/parse-manifest.ts";
 import { sha256Chunks } from "../fake-artifact.ts";
@@ -69,6 +70,26 @@ export async function fakeDriver(): Promise<FakeDriver> {
     BITLOOM_LIBNVRTC: driver,
   };
   return { configure, state, environment };
+}
+
+/** A card that is really there. */
+export interface RealCard {
+  readonly architecture: string;
+  /** The environment of a process that is to run on it with the addon as it is in this repository. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** This machine's card, which tests take rather than the fake where they can; undefined where there is none. */
+export async function realCard(): Promise<RealCard | undefined> {
+  const addon = await buildAddon();
+  const { devices } = await (require(addon) as CudaAddon).probe("").catch(() => ({ devices: [] }));
+  const [card] = devices;
+  return (
+    card && {
+      architecture: `sm_${card.computeCapability}`,
+      environment: { BITLOOM_CUDA_ADDON: addon },
+    }
+  );
 }
 
 /** What the fake driver takes for a cubin of an artifact's kernels. */
