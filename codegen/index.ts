@@ -24,6 +24,7 @@ export type {
   ValueType,
 } from "./kernel/ir.ts";
 export { templatePath } from "./kernel/template-path.ts";
+export { type CudaParameter, type CudaSource, renderCuda } from "./targets/cuda/render.ts";
 export { assemble } from "./targets/wasm/assemble.ts";
 export { CONTROL_BYTES, MAX_THREADS } from "./targets/wasm/control.ts";
 export { renderFunctions, renderKernelModule } from "./targets/wasm/functions.ts";

@@ -7,8 +7,9 @@ import { checkManifest, parseManifest } from "./parse-manifest.ts";
 
 let good: Manifest;
 beforeAll(async () => {
-  good = (await fakeArtifact({ languageModel: true, weightsBytes: 5000, targets: ["wasm", "webgpu"] }))
-    .manifest;
+  good = (
+    await fakeArtifact({ languageModel: true, weightsBytes: 5000, targets: ["wasm", "webgpu", "cuda"] })
+  ).manifest;
 });
 
 /** A deep copy that `change` may spoil; untyped, as what comes from outside is. */
@@ -141,6 +142,28 @@ describe("parseManifest", () => {
     [
       "targets.webgpu.plans.run[1].arguments[3].kind",
       (m) => (m.targets.webgpu.plans.run[1].arguments[3].kind = "f32"),
+    ],
+    ["targets.cuda.kernels[0].source", (m) => (m.targets.cuda.kernels[0].source = "elsewhere.cu")],
+    ["targets.cuda.kernels[0].entryPoint", (m) => (m.targets.cuda.kernels[0].entryPoint = "a b")],
+    ["targets.cuda.kernels[0].blockSize", (m) => (m.targets.cuda.kernels[0].blockSize = 2048)],
+    ["targets.cuda.kernels[0].sharedBytes", (m) => (m.targets.cuda.kernels[0].sharedBytes = 2 ** 20)],
+    [
+      "targets.cuda.kernels[0].launch[0].parameter",
+      (m) => (m.targets.cuda.kernels[0].launch[0].parameter = "z"),
+    ],
+    [
+      "targets.cuda.images[0].path",
+      (m) => (m.targets.cuda.images = [{ kind: "cubin", computeCapability: 90, path: "elsewhere.cubin" }]),
+    ],
+    ["targets.cuda.plans.run[0].kernel", (m) => (m.targets.cuda.plans.run[0].kernel = "triple")],
+    ["targets.cuda.plans.run[0].arguments", (m) => m.targets.cuda.plans.run[0].arguments.pop()],
+    [
+      "targets.cuda.plans.run[0].arguments[0].kind",
+      (m) => (m.targets.cuda.plans.run[0].arguments[0] = { kind: "f32", value: 1 }),
+    ],
+    [
+      "targets.cuda.plans.run[0].arguments[0].offset",
+      (m) => (m.targets.cuda.plans.run[0].arguments[0].offset = 2),
     ],
     ["languageModel.chunkLength", (m) => (m.languageModel.chunkLength = 1000)],
     ["languageModel", (m) => (m.languageModel.bosToken = 32)],
