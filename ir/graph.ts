@@ -85,9 +85,9 @@ export function producer(value: Value): Node | undefined {
 
 /**
  * Every live node, operands before users. The order depends on the graph's structure alone (depth first from
- * the outputs, then the next states), so equal graphs list their nodes alike.
+ * the outputs, then the next states, then `others`), so equal graphs list their nodes alike.
  */
-export function topologicalOrder(graph: Graph): Node[] {
+export function topologicalOrder(graph: Graph, others: readonly Value[] = []): Node[] {
   const order: Node[] = [];
   const seen = new Set<Node>();
   // Explicit stack: a deep model would overflow a recursive walk.
@@ -98,7 +98,7 @@ export function topologicalOrder(graph: Graph): Node[] {
     seen.add(node);
     stack.push({ node, next: 0 });
   };
-  for (const root of resultsOf(graph)) {
+  for (const root of [...resultsOf(graph), ...others]) {
     enter(root);
     while (stack.length > 0) {
       const frame = stack.at(-1)!;
@@ -113,10 +113,13 @@ export function topologicalOrder(graph: Graph): Node[] {
   return order;
 }
 
-/** For each value, the live nodes that read it, in topological order (once each). Outputs are not listed. */
-export function users(graph: Graph): ReadonlyMap<Value, readonly Node[]> {
+/**
+ * For each value, the live nodes that read it, in topological order (once each). Outputs are not listed. `others` are
+ * as for `topologicalOrder`.
+ */
+export function users(graph: Graph, others: readonly Value[] = []): ReadonlyMap<Value, readonly Node[]> {
   const map = new Map<Value, Node[]>();
-  for (const node of topologicalOrder(graph)) {
+  for (const node of topologicalOrder(graph, others)) {
     for (const operand of new Set(node.operands)) {
       const list = map.get(operand);
       if (list) list.push(node);

@@ -13,6 +13,12 @@ export interface ProgressEvent {
 
 /** Something the model works without, and why it has to. */
 export interface Warning {
-  readonly code: "NO_CUDA" | "NO_WEBGPU" | "NO_THREADS" | "FEWER_THREADS" | "NOT_VERIFIED";
+  readonly code:
+    | "NO_CUDA"
+    | "NO_WEBGPU"
+    | "NO_RELAXED_SIMD"
+    | "NO_THREADS"
+    | "FEWER_THREADS"
+    | "NOT_VERIFIED";
   readonly message: string;
 }

@@ -1,6 +1,7 @@
 import { BitloomError, type ErrorCode } from "../errors/index.ts";
-import { abortError } from "./abort.ts";
+import { abortable, abortError } from "./abort.ts";
 import type { Device } from "./devices/device.ts";
+import { type WasmFeatures, wasmFeatures } from "./devices/wasm/features.ts";
 import { createWasmDevice } from "./devices/wasm/wasm-device.ts";
 import type { ProgressEvent, Warning } from "./events.ts";
 import { LanguageModel } from "./language-model.ts";
@@ -10,6 +11,7 @@ import { isNode } from "./node.ts";
 import { checkOptions, checkSignal, invalidOption } from "./options.ts";
 import { parseManifest } from "./parse-manifest.ts";
 import { type ReadOptions, readFile, readUnlisted, streamFile } from "./read-file.ts";
+import { selfCheck } from "./self-check.ts";
 import type { TensorInputs, TensorOutputs } from "./session.ts";
 import { type ArtifactLocation, type ArtifactSource, resolveSource } from "./source.ts";
 import { Tokenizer } from "./tokenizer.ts";
@@ -29,6 +31,11 @@ export interface LoadOptions {
   readonly onWarning?: ((warning: Warning) => void) | undefined;
   /** Compare every file with its sha256 while it streams. Default true. */
   readonly verify?: boolean | undefined;
+  /**
+   * Have every kernel compute something known on this device before the weights are loaded, and take another device if
+   * one is wrong. Default true.
+   */
+  readonly selfCheck?: boolean | undefined;
 }
 
 const optionNames: readonly (keyof LoadOptions)[] = [
@@ -38,6 +45,7 @@ const optionNames: readonly (keyof LoadOptions)[] = [
   "onProgress",
   "onWarning",
   "verify",
+  "selfCheck",
 ];
 
 type DeviceName = Device["name"];
@@ -56,7 +64,7 @@ const MAX_WHOLE_BYTES = 256 * 1024 * 1024;
  * ```
  * @returns a `LanguageModel` where the artifact holds one
  * @throws BitloomError MISSING_FILE, READ_FAILED, INVALID_MANIFEST, UNSUPPORTED_FORMAT, CORRUPT_FILE (naming file
- *   and bytes), NO_DEVICE, LIMIT_EXCEEDED, OUT_OF_MEMORY, INVALID_OPTION, ABORTED; nothing stays allocated
+ *   and bytes), NO_DEVICE, SELF_CHECK_FAILED (naming a kernel and numbers), LIMIT_EXCEEDED, OUT_OF_MEMORY, INVALID_OPTION, ABORTED; nothing stays allocated
  */
 export async function load<
   Inputs extends TensorInputs = TensorInputs,
@@ -87,22 +95,41 @@ export async function load<
     const source = resolveSource(location);
     const manifest = await readManifest(source, signal);
     const readWhole = (path: string) => readFile(source, wholeFile(manifest, path), reading);
-    const open = async (name: DeviceName): Promise<Device> => {
+    let selfCheckMs: number | undefined;
+    const openWith = async (name: DeviceName, features?: WasmFeatures): Promise<Device> => {
       const opening = {
         signal,
         warn,
         threads: options.threads,
         readFile: readWhole,
         isAskedFor: asked === name,
+        features,
       };
       const opened = await openDevice[name](manifest, opening);
       try {
+        const checks = (options.selfCheck ?? true) ? manifest.targets[name]?.selfCheck : undefined;
+        if (checks !== undefined) {
+          const vectors = await readWhole(checks.path);
+          const before = performance.now();
+          await abortable(selfCheck(opened, checks, vectors), signal);
+          selfCheckMs = performance.now() - before;
+        }
         await loadWeights(source, manifest, opened, reading);
-        await opened.start?.();
         return opened;
       } catch (error) {
         await opened.dispose();
         throw error;
+      }
+    };
+    const open = async (name: DeviceName): Promise<Device> => {
+      try {
+        return await openWith(name);
+      } catch (error) {
+        const features = wasmFeatures();
+        const isFault = error instanceof BitloomError && error.code === "SELF_CHECK_FAILED";
+        if (name !== "wasm" || !isFault || !features.relaxedSimd) throw error;
+        warn({ code: "NO_RELAXED_SIMD", message: `Running without relaxed SIMD: ${reason(error)}.` });
+        return openWith(name, { ...features, relaxedSimd: false });
       }
     };
     device = await openFirst(asked === "auto" ? candidates(manifest) : [asked], open, warn);
@@ -115,8 +142,9 @@ export async function load<
     const total = manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
     onProgress?.({ status: "ready", file: manifest.name, loaded: total, total, progress: 100 });
     if (signal?.aborted) throw abortError(signal);
-    if (!isLanguageModel(manifest)) return new Model(manifest, device, { loadMs, warnings });
-    const model: Model = new LanguageModel(manifest, device, { loadMs, warnings }, tokenizer);
+    const report = { loadMs, selfCheckMs, warnings };
+    if (!isLanguageModel(manifest)) return new Model(manifest, device, report);
+    const model: Model = new LanguageModel(manifest, device, report, tokenizer);
     // Who names the types of an artifact answers for them.
     return model as Model<Inputs, Outputs>;
   } catch (error) {
@@ -149,6 +177,8 @@ interface Opening {
   readonly readFile: (path: string) => Promise<Uint8Array<ArrayBuffer>>;
   /** By name, and not by "auto". */
   readonly isAskedFor: boolean;
+  /** What of the WebAssembly engine to use; all that it has if absent. */
+  readonly features: WasmFeatures | undefined;
 }
 
 /** How each device is opened. All but WebAssembly are loaded where they are used. */
@@ -213,7 +243,7 @@ async function openFirst(
   }
   for (const failure of failures) {
     const code = failure.name === "cuda" ? "NO_CUDA" : "NO_WEBGPU";
-    warn({ code, message: `Running on ${titles[name!]}. ${reason(failure.error)}` });
+    warn({ code, message: `Running on ${titles[name!]}: ${reason(failure.error)}.` });
   }
   return device;
 }
@@ -238,9 +268,12 @@ function isDevicesFault(error: unknown): error is BitloomError {
   return error instanceof Error && codes.includes((error as Partial<BitloomError>).code);
 }
 
-/** An error without its hint, on one line. */
-const reason = ({ message, expected, received }: BitloomError): string =>
-  [message.split("\n", 1)[0], expected && `needed: ${expected}`, received].filter(Boolean).join("; ");
+/** What an error says, in one sentence. */
+function reason({ message, code, expected, received }: BitloomError): string {
+  const summary = message.split("\n", 1)[0]!.replace(` [${code}]`, "");
+  const numbers = [expected && `expected ${expected}`, received && `received ${received}`].filter(Boolean);
+  return numbers.length === 0 ? summary : `${summary} (${numbers.join(", ")})`;
+}
 
 const defaultWarning = ({ message }: Warning): void => console.warn(`bitloom: ${message}`);
 

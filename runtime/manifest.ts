@@ -121,6 +121,47 @@ const languageModel = z.object({
   stopTokens: z.array(z.int()),
 });
 
+/** A small computation with a known answer, which the kernels of a device must give as the model is loaded. */
+const check = z.object({
+  name: identifier,
+  /** Largest value of each symbol. */
+  symbols: z.record(identifier, positive),
+  /** All that it reads and what it observes lies in the `io` and `arena` regions. */
+  steps: z.array(step),
+  runs: z.array(
+    z.object({
+      symbols: z.record(identifier, positive),
+      writes: z.array(
+        z.object({
+          /** Byte offset in the `io` region, and how many bytes are to be written. */
+          offset: count,
+          bytes: count,
+          /** The bytes in the file, repeated as often as they fit. */
+          data: count,
+          stored: positive,
+        }),
+      ),
+      reads: z.array(
+        z.object({
+          /** The kernel that has computed it. */
+          kernel: z.string(),
+          region,
+          offset: count,
+          bytes: positive,
+          dtype,
+          /** Where the file has the right answer, and f32 tolerances of as many equal parts of it. */
+          expected: count,
+          tolerances: count,
+          parts: positive,
+        }),
+      ),
+    }),
+  ),
+});
+
+/** Checks of every kernel of a target, and the file with their vectors. */
+const selfCheck = z.object({ path: artifactPath, checks: z.array(check) });
+
 const wasmTarget = z.object({
   /** Modules by variant; all compute the same bits. */
   modules: z.object({
@@ -153,6 +194,8 @@ const wasmTarget = z.object({
   kernels: z.array(z.object({ name: z.string(), source: artifactPath, template: z.string() })),
   /** In the order in which the modules number the entries. */
   plans,
+  /** The modules number its checks after the entries. */
+  selfCheck: z.optional(selfCheck),
 });
 
 /** Four bytes that a GPU kernel is given: a scalar argument of the step (a bool is 0 or 1), or the step's range, i32. */
@@ -213,6 +256,7 @@ const webgpuTarget = z.object({
   buffers: z.object({ io: borders, arena: borders, state: borders, weights: borders }),
   kernels: z.array(webgpuKernel),
   plans,
+  selfCheck: z.optional(selfCheck),
 });
 
 const cudaKernel = z.object({
@@ -258,6 +302,7 @@ const cudaTarget = z.object({
     z.object({ kind: z.enum(["cubin", "ptx"]), computeCapability: positive, path: artifactPath }),
   ),
   plans,
+  selfCheck: z.optional(selfCheck),
 });
 
 export const manifestSchema = z.object({
@@ -305,4 +350,6 @@ export type WebgpuVariant = WebgpuKernel["variants"][number];
 export type CudaTarget = z.infer<typeof cudaTarget>;
 export type CudaKernel = z.infer<typeof cudaKernel>;
 export type CudaImage = CudaTarget["images"][number];
+export type SelfCheck = z.infer<typeof selfCheck>;
+export type Check = z.infer<typeof check>;
 export type LanguageModel = z.infer<typeof languageModel>;

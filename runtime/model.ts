@@ -7,6 +7,8 @@ import { Session, type TensorInputs, type TensorOutputs } from "./session.ts";
 export interface LoadReport {
   /** From the call of `load` until the model could run, in milliseconds. */
   readonly loadMs: number;
+  /** How much of it the self-check of the kernels took; undefined if there was none. */
+  readonly selfCheckMs: number | undefined;
   readonly warnings: readonly Warning[];
 }
 
@@ -19,6 +21,7 @@ export class Model<
   Outputs extends TensorOutputs = TensorOutputs,
 > {
   readonly loadMs: number;
+  readonly selfCheckMs: number | undefined;
   /** Why this model runs with less than it could, if it does. */
   readonly warnings: readonly Warning[];
   protected readonly session: Session;
@@ -26,6 +29,7 @@ export class Model<
   constructor(manifest: Manifest, device: Device, report: LoadReport) {
     this.session = new Session(manifest, device);
     this.loadMs = report.loadMs;
+    this.selfCheckMs = report.selfCheckMs;
     this.warnings = report.warnings;
   }
 

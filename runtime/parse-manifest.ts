@@ -8,6 +8,7 @@ import {
   manifestSchema,
   type Plans,
   type Region,
+  type SelfCheck,
   type Step,
   type SymbolExpr,
   TENSOR_ALIGNMENT,
@@ -208,16 +209,14 @@ interface Planned {
   readonly arena: number;
   readonly plans: Plans;
   readonly kernels: readonly { readonly name: string }[];
+  readonly selfCheck?: SelfCheck | undefined;
 }
 
-function checkPlans(
-  manifest: Manifest,
-  { arena, plans, kernels }: Planned,
-  target: Path,
-  checkStep?: (step: Step, path: Path, range: Range) => void,
-): void {
-  const known = new Set(kernels.map(({ name }) => name));
-  const sizes = { ...manifest.regions, arena, weights: manifest.weights.bytes };
+/** What a target asks of its steps besides. */
+type CheckStep = (step: Step, path: Path, range: Range) => void;
+
+function checkPlans(manifest: Manifest, planned: Planned, target: Path, checkStep?: CheckStep): void {
+  const { plans } = planned;
   for (const name of Object.keys(plans)) {
     if (!Object.hasOwn(manifest.entries, name)) {
       fail([...target, "plans", name], "the name of an entry", Object.keys(manifest.entries));
@@ -226,40 +225,103 @@ function checkPlans(
   for (const [name, entry] of Object.entries(manifest.entries)) {
     const path = [...target, "plans", name];
     if (!Object.hasOwn(plans, name)) fail(path, "the steps of the entry", undefined);
-    const largest = new Map(Object.entries(entry.symbols));
-    const smallest = new Map([...largest.keys()].map((symbol) => [symbol, entry.minimums?.[symbol] ?? 1]));
-    const range: Range = (expr, at) => {
-      try {
-        // Every operator grows with its operands where they are counts.
-        return [evaluate(expr, smallest), evaluate(expr, largest)];
-      } catch {
-        return fail(at, "an expression over the entry's symbols", expr);
-      }
-    };
     for (const [index, step] of plans[name]!.entries()) {
-      const at = [...path, index];
-      if (!known.has(step.kernel)) fail([...at, "kernel"], "a kernel of the target", step.kernel);
-      range(step.range, [...at, "range"]);
-      if (step.rangeY !== undefined) range(step.rangeY, [...at, "rangeY"]);
       const unknown = step.serves?.find((served) => !entry.outputs.some((output) => output.name === served));
-      if (unknown !== undefined) fail([...at, "serves"], "outputs of the entry", unknown);
-      if (step.guard !== undefined) range(step.guard.value, [...at, "guard", "value"]);
-      for (const [position, argument] of step.arguments.entries()) {
-        const where = [...at, "arguments", position];
-        if (argument.kind === "i32") range(argument.value, [...where, "value"]);
-        if (argument.kind !== "buffer") continue;
-        const size = sizes[argument.region];
-        const [first, last] = range(argument.offset, [...where, "offset"]);
-        if (!(first >= 0 && last <= size)) {
-          fail([...where, "offset"], `0 to ${size}, inside the ${argument.region} region`, [first, last]);
-        }
-        if (argument.bytes === undefined) continue;
-        const [least, most] = range(argument.bytes, [...where, "bytes"]);
-        if (!(least >= 0 && last + most <= size)) {
-          fail([...where, "bytes"], `at most ${size - last}, inside the ${argument.region} region`, most);
-        }
+      if (unknown !== undefined) fail([...path, index, "serves"], "outputs of the entry", unknown);
+    }
+    const smallest = Object.keys(entry.symbols).map((symbol) => [symbol, entry.minimums?.[symbol] ?? 1]);
+    const bounds = [Object.fromEntries(smallest), entry.symbols] as const;
+    checkSteps(manifest, planned, plans[name]!, bounds, path, checkStep);
+  }
+  checkSelfCheck(manifest, planned, [...target, "selfCheck"], checkStep);
+}
+
+/** Checks steps with their symbols at their smallest and largest. */
+function checkSteps(
+  manifest: Manifest,
+  { arena, kernels }: Planned,
+  steps: readonly Step[],
+  bounds: readonly [Readonly<Record<string, number>>, Readonly<Record<string, number>>],
+  path: Path,
+  checkStep?: CheckStep,
+): void {
+  const known = new Set(kernels.map(({ name }) => name));
+  const sizes = { ...manifest.regions, arena, weights: manifest.weights.bytes };
+  const [smallest, largest] = bounds.map((symbols) => new Map(Object.entries(symbols)));
+  const range: Range = (expr, at) => {
+    try {
+      // Every operator grows with its operands where they are counts.
+      return [evaluate(expr, smallest!), evaluate(expr, largest!)];
+    } catch {
+      return fail(at, "an expression over the entry's symbols", expr);
+    }
+  };
+  for (const [index, step] of steps.entries()) {
+    const at = [...path, index];
+    if (!known.has(step.kernel)) fail([...at, "kernel"], "a kernel of the target", step.kernel);
+    range(step.range, [...at, "range"]);
+    if (step.rangeY !== undefined) range(step.rangeY, [...at, "rangeY"]);
+    if (step.guard !== undefined) range(step.guard.value, [...at, "guard", "value"]);
+    for (const [position, argument] of step.arguments.entries()) {
+      const where = [...at, "arguments", position];
+      if (argument.kind === "i32") range(argument.value, [...where, "value"]);
+      if (argument.kind !== "buffer") continue;
+      const size = sizes[argument.region];
+      const [first, last] = range(argument.offset, [...where, "offset"]);
+      if (!(first >= 0 && last <= size)) {
+        fail([...where, "offset"], `0 to ${size}, inside the ${argument.region} region`, [first, last]);
       }
-      checkStep?.(step, at, range);
+      if (argument.bytes === undefined) continue;
+      const [least, most] = range(argument.bytes, [...where, "bytes"]);
+      if (!(least >= 0 && last + most <= size)) {
+        fail([...where, "bytes"], `at most ${size - last}, inside the ${argument.region} region`, most);
+      }
+    }
+    checkStep?.(step, at, range);
+  }
+}
+
+function checkSelfCheck(manifest: Manifest, planned: Planned, path: Path, checkStep?: CheckStep): void {
+  const { selfCheck, arena } = planned;
+  if (selfCheck === undefined) return;
+  const file = manifest.files.find((candidate) => candidate.path === selfCheck.path);
+  if (file === undefined) fail([...path, "path"], "a path listed in files", selfCheck.path);
+  const sizes = { ...manifest.regions, arena, weights: manifest.weights.bytes };
+  const within = (size: number, what: string, offset: number, bytes: number, at: Path): void => {
+    if (offset + bytes > size) fail(at, `at most ${size - bytes}, inside ${what}`, offset);
+  };
+  const names = new Set(Object.keys(manifest.entries));
+  for (const [index, { name, symbols, steps, runs }] of selfCheck.checks.entries()) {
+    const at = [...path, "checks", index];
+    if (names.has(name)) fail([...at, "name"], "a name of its own", name);
+    names.add(name);
+    checkSteps(manifest, planned, steps, [symbols, symbols], [...at, "steps"], checkStep);
+    for (const [number, run] of runs.entries()) {
+      const where = [...at, "runs", number];
+      for (const [symbol, most] of Object.entries(symbols)) {
+        const value = run.symbols[symbol];
+        if (value === undefined || value > most)
+          fail([...where, "symbols", symbol], `at most ${most}`, value);
+      }
+      checkSteps(manifest, planned, steps, [run.symbols, run.symbols], [...at, "steps"], checkStep);
+      for (const [place, { offset, bytes, data, stored }] of run.writes.entries()) {
+        const of = [...where, "writes", place];
+        within(sizes.io, "the io region", offset, bytes, [...of, "offset"]);
+        within(file.bytes, file.path, data, stored, [...of, "data"]);
+        if (offset % TENSOR_ALIGNMENT !== 0)
+          fail([...of, "offset"], `a multiple of ${TENSOR_ALIGNMENT}`, offset);
+      }
+      for (const [place, read] of run.reads.entries()) {
+        const of = [...where, "reads", place];
+        const { region, offset, bytes, dtype, expected, tolerances, parts } = read;
+        within(sizes[region], `the ${region} region`, offset, bytes, [...of, "offset"]);
+        within(file.bytes, file.path, expected, bytes, [...of, "expected"]);
+        within(file.bytes, file.path, tolerances, 4 * parts, [...of, "tolerances"]);
+        const width = arrays[dtype].BYTES_PER_ELEMENT;
+        if (offset % 4 !== 0) fail([...of, "offset"], "a multiple of 4", offset);
+        if (bytes % (width * parts) !== 0)
+          fail([...of, "bytes"], `a multiple of ${parts} times ${width}`, bytes);
+      }
     }
   }
 }

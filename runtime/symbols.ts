@@ -1,4 +1,4 @@
-import type { SymbolExpr } from "./manifest.ts";
+import type { Step, SymbolExpr } from "./manifest.ts";
 
 /** Values of an entry's symbols, by name. */
 export type SymbolValues = ReadonlyMap<string, number>;
@@ -29,4 +29,11 @@ export function evaluate(expr: SymbolExpr, symbols: SymbolValues): number {
     case "ceildiv":
       return Math.ceil(a / b);
   }
+}
+
+/** Whether a step with this guard runs. @throws RangeError as `evaluate` */
+export function holds(guard: Step["guard"], symbols: SymbolValues): boolean {
+  if (guard === undefined) return true;
+  const value = evaluate(guard.value, symbols);
+  return guard.lower <= value && value <= guard.upper;
 }

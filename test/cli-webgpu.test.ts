@@ -45,7 +45,7 @@ it("run --device auto prefers WebAssembly to a software GPU, and says so", async
   expect(stderr).toMatch(/^warning: .* \[NO_WEBGPU\]$/m);
   expect(status).toBe(0);
   expect(stdout).not.toBe("");
-  expect(stderr).toMatch(/warning: Running on WebAssembly\. .*SwiftShader/);
+  expect(stderr).toMatch(/warning: Running on WebAssembly: .*SwiftShader/);
 });
 
 it("bench counts what a token takes", async () => {

@@ -1,4 +1,5 @@
 import type { Value } from "../../ir/graph.ts";
+import type { Dim } from "../../ir/types.ts";
 import type { Place } from "./draft.ts";
 import { padRowsCall } from "./movement.ts";
 import type { RuleContext } from "./rules.ts";
@@ -17,12 +18,15 @@ export function paddedColumns(k: number): number {
 
 /** A place for activation codes: rows padded to whole blocks, and slack after the last. */
 export function codesPlace(value: Value, context: RuleContext): Place {
-  const dims = context.dims(value);
+  return codesView(value.name ?? "codes", context.dims(value));
+}
+
+/** Rows of codes as kernels read them, in a temporary. */
+export function codesView(name: string, dims: readonly Dim[]): Place {
   const k = dims.at(-1) as number;
   const padded = paddedColumns(k);
   const rows = elementCount(dims.slice(0, -1));
   const bytes = sum(product(rows, padded), CODES_SLACK);
-  const name = value.name ?? "codes";
   return {
     buffer: { name, region: "arena", offset: undefined, bytes, paddedColumns: k },
     dtype: "i8",

@@ -43,7 +43,7 @@ export function placeInBuffers(drafts: readonly DraftEntry[]): PlacedArenas {
 }
 
 /** When each temporary lives, in steps from `start` on. */
-function lifetimes({ steps, graph }: DraftEntry, start: number): ReadonlyMap<Storage, Lifetime> {
+function lifetimes({ steps, graph, kept }: DraftEntry, start: number): ReadonlyMap<Storage, Lifetime> {
   const lives = new Map<Storage, Lifetime>();
   steps.forEach((step, index) => {
     const last = start + index;
@@ -54,7 +54,7 @@ function lifetimes({ steps, graph }: DraftEntry, start: number): ReadonlyMap<Sto
         bytes: upperBound(storage.bytes, graph.symbols),
         first: last,
       };
-      lives.set(storage, { bytes, first, last });
+      lives.set(storage, { bytes, first, last: kept.has(storage) ? start + steps.length - 1 : last });
     }
   });
   return lives;

@@ -1,3 +1,4 @@
+import type { Node, Value } from "../../ir/graph.ts";
 import type { DType } from "../../ir/types.ts";
 import type { Region, SymbolExpr } from "../../runtime/manifest.ts";
 import type { KernelFunction, StorageType } from "../kernel/ir.ts";
@@ -52,6 +53,12 @@ export interface Computed {
 /** Workgroups along x and y. */
 export type Grid = readonly [x: SymbolExpr, y: SymbolExpr];
 
+/** What a step is for: a node, which may have taken others over, or the copy of an output or a next state to its place. */
+export type StepOrigin =
+  | { readonly kind: "node"; readonly node: Node }
+  | { readonly kind: "output"; readonly name: string }
+  | { readonly kind: "state"; readonly value: Value };
+
 /** A step before its buffers have addresses. */
 export interface DraftStep {
   readonly kernel: string;
@@ -62,6 +69,7 @@ export interface DraftStep {
   readonly rangeY?: SymbolExpr;
   readonly guard?: { readonly value: SymbolExpr; readonly lower: number; readonly upper: number };
   readonly label: string;
+  readonly origin: StepOrigin;
 }
 
 /** A kernel the schedule writes itself, and what to call it with. `begin` and `end` come last and unlisted. */

@@ -2,6 +2,7 @@ import { BitloomError } from "../../errors/index.ts";
 import {
   formatLocation,
   type Graph,
+  type Node,
   type NodeOf,
   resultsOf,
   type SourceLocation,
@@ -22,12 +23,13 @@ import {
   type GeneratedCall,
   type Grid,
   type Place,
+  type StepOrigin,
   type Storage,
 } from "./draft.ts";
 import { findGroups, type Group, type Pattern } from "./groups.ts";
-import type { IoRegion } from "./io.ts";
+import type { IoPlaces } from "./io.ts";
 import type { TargetCode } from "./lanes.ts";
-import { type KernelLibrary, orderArguments, type TemplateCall } from "./library.ts";
+import { type Kernels, orderArguments, type TemplateCall } from "./library.ts";
 import type { TargetLimits } from "./limits.ts";
 import { align } from "./memory.ts";
 import { copyCall } from "./movement.ts";
@@ -35,7 +37,7 @@ import type { PlannedState, WeightLayout } from "./plan.ts";
 import type { RuleContext, RuleTable, ScheduleRule } from "./rules.ts";
 import { elementCount, product, sameExpr, upperBound } from "./symbols.ts";
 import { contiguousStrides, contiguousView, isContiguous } from "./view.ts";
-import { type WeightRegion, weightBytes } from "./weights.ts";
+import { type WeightPlaces, weightBytes } from "./weights.ts";
 
 /** What all entries of a plan share. */
 export interface Shared {
@@ -44,14 +46,19 @@ export interface Shared {
   readonly target: string;
   readonly code: TargetCode;
   readonly limits: TargetLimits;
-  readonly library: KernelLibrary;
-  readonly weights: WeightRegion;
-  readonly states: StateRegion;
-  readonly io: IoRegion;
+  readonly library: Kernels;
+  readonly weights: WeightPlaces;
+  readonly states: StatePlaces;
+  readonly io: IoPlaces;
+}
+
+/** Where states lie. */
+export interface StatePlaces {
+  place(value: Value, bounds: Graph["symbols"]): Place;
 }
 
 /** State by name, in one region that every entry sees at the same addresses. */
-export class StateRegion {
+export class StateRegion implements StatePlaces {
   readonly #states = new Map<string, { readonly type: string; readonly planned: PlannedState }>();
   #bytes = 0;
 
@@ -67,7 +74,6 @@ export class StateRegion {
       throw new BitloomError("INVALID_GRAPH", "a state is not a state value");
     const { name } = value.origin;
     const { dtype } = value.type;
-    // Strides of the largest shape: elements stay where they are when a symbol changes between calls.
     const largest = value.type.dims.map((dim) => upperBound(dim, bounds));
     const type = `${formatType(value.type)} within ${formatDims(largest)}`;
     let known = this.#states.get(name);
@@ -83,9 +89,13 @@ export class StateRegion {
       });
     }
     const { offset, bytes } = known.planned;
-    const storage: Storage = { name, region: "state", offset, bytes };
-    return { buffer: storage, dtype, dims: value.type.dims, offset: 0, strides: contiguousStrides(largest) };
+    return stateView({ name, region: "state", offset, bytes }, value, largest);
   }
+}
+
+/** A state in a buffer, by its largest shape: elements stay where they are when a symbol changes between calls. */
+export function stateView(buffer: Storage, { type }: Value, largest: readonly number[]): Place {
+  return { buffer, dtype: type.dtype, dims: type.dims, offset: 0, strides: contiguousStrides(largest) };
 }
 
 /** An entry whose steps are known and whose arena is not placed yet. */
@@ -97,11 +107,27 @@ export interface DraftEntry {
   /** Smallest value of the symbols that may not be 1. */
   readonly minimums: ReadonlyMap<string, number>;
   readonly scratchBytes: number;
+  /** Where each run-time value lies, though no step may have to write it. */
+  readonly places: ReadonlyMap<Value, Place>;
+  /** Values that share another value's memory. */
+  readonly views: ReadonlySet<Value>;
+  /** How often each value is read. */
+  readonly uses: ReadonlyMap<Value, number>;
+  /** Buffers whose contents must last until the entry has run. */
+  readonly kept: ReadonlySet<Storage>;
+}
+
+/** A graph that is part of another one. */
+export interface Excerpt {
+  /** Values that are wanted where they are computed, besides outputs and next states. */
+  readonly roots: readonly Value[];
+  /** How often values are read in the whole graph. */
+  readonly uses: ReadonlyMap<Value, number>;
 }
 
 /** Schedules one graph: every live run-time node in order, then outputs and next states to their places. */
-export function draftEntry(name: string, graph: Graph, shared: Shared): DraftEntry {
-  return new EntryScheduler(name, graph, shared).run();
+export function draftEntry(name: string, graph: Graph, shared: Shared, excerpt?: Excerpt): DraftEntry {
+  return new EntryScheduler(name, graph, shared).run(excerpt);
 }
 
 class EntryScheduler implements RuleContext {
@@ -123,6 +149,7 @@ class EntryScheduler implements RuleContext {
   readonly #minimums = new Map<string, number>();
   /** What lies in the io region, by offset. */
   readonly #ioStorages = new Map<number, Storage>();
+  #origin: StepOrigin = { kind: "output", name: "" };
   #label = "";
   #location: SourceLocation | undefined;
   #scratchBytes = 0;
@@ -135,17 +162,18 @@ class EntryScheduler implements RuleContext {
     this.limits = shared.limits;
   }
 
-  run(): DraftEntry {
+  run(excerpt?: Excerpt): DraftEntry {
     const graph = this.#graph;
     const inputs = graph.inputs.map((input) => this.#placeInput(input));
     for (const { value } of graph.states) {
       this.assign(value, this.#shared.states.place(value, graph.symbols));
     }
-    const order = topologicalOrder(graph).filter((node) => !node.results.every(isBuildTime));
+    const order = topologicalOrder(graph, excerpt?.roots).filter((node) => !node.results.every(isBuildTime));
     for (const value of [...order.flatMap((node) => node.operands), ...resultsOf(graph)]) {
       this.#uses.set(value, (this.#uses.get(value) ?? 0) + 1);
     }
-    const [readers, results] = [users(graph), new Set(resultsOf(graph))];
+    for (const [value, count] of excerpt?.uses ?? []) this.#uses.set(value, count);
+    const [readers, results] = [users(graph, excerpt?.roots), new Set(resultsOf(graph))];
     const groups = findGroups(order, this.#shared.patterns, {
       of: (value) => readers.get(value) ?? [],
       isResult: (value) => results.has(value),
@@ -164,6 +192,10 @@ class EntryScheduler implements RuleContext {
       steps: this.#steps,
       minimums: this.#minimums,
       scratchBytes: this.#scratchBytes,
+      places: this.#places,
+      views: this.#views,
+      uses: this.#uses,
+      kept: new Set(excerpt && [...this.#places.values()].map(({ buffer }) => buffer)),
     };
   }
 
@@ -176,12 +208,14 @@ class EntryScheduler implements RuleContext {
         ...(node.location && { location: formatLocation(node.location) }),
       });
     }
+    this.#origin = { kind: "node", node: node as Node };
     this.#describe([node.op], node.results, node.location);
     rule(node, this);
   }
 
   #scheduleGroup({ nodes, schedule }: Group): void {
     const last = nodes.at(-1)!;
+    this.#origin = { kind: "node", node: last };
     this.#describe([...new Set(nodes.map(({ op }) => op))], last.results, last.location);
     if (!schedule(this)) for (const node of nodes) this.#schedule(node);
   }
@@ -215,10 +249,10 @@ class EntryScheduler implements RuleContext {
     if (value.origin.kind !== "input")
       throw new BitloomError("INVALID_GRAPH", "an input is not an input value");
     const { name } = value.origin;
-    const storage = this.#ioStorage(name, value, this.#shared.io.offset("input", name));
-    this.#ioStorages.set(storage.offset!, storage);
-    this.assign(value, contiguousView(storage, value.type.dtype, this.dims(value)));
-    return this.#slot(name, value, storage);
+    const place = this.#shared.io.input(name, value, this.dims(value), this.#bytesOf(value));
+    this.#ioStorages.set(place.buffer.offset!, place.buffer);
+    this.assign(value, place);
+    return this.#slot(name, value, place.buffer);
   }
 
   /** Temporaries that hold exactly an output become io memory; anything else is copied there. */
@@ -229,7 +263,8 @@ class EntryScheduler implements RuleContext {
       this.#store(buffer);
       const whole =
         place.offset === 0 && isContiguous(place) && this.upperBound(buffer.bytes) === this.#bytesOf(value);
-      const alias = whole && buffer.region === "io" ? buffer.offset : undefined;
+      const isIo = buffer.offset !== undefined && this.#ioStorages.get(buffer.offset) === buffer;
+      const alias = whole && isIo ? buffer.offset : undefined;
       const offset = this.#shared.io.output(this.#name, name, alias);
       if (alias === offset) return this.#slot(name, value, buffer);
       const taken = this.#ioStorages.get(offset);
@@ -241,6 +276,7 @@ class EntryScheduler implements RuleContext {
       }
       const storage = taken ?? this.#ioStorage(name, value, offset);
       this.#ioStorages.set(offset, storage);
+      this.#origin = { kind: "output", name };
       this.#label = `output ${name}`;
       this.generate(copyCall(place, contiguousView(storage, value.type.dtype, this.dims(value)), this.code));
       return this.#slot(name, value, storage);
@@ -249,16 +285,22 @@ class EntryScheduler implements RuleContext {
 
   /** Copies next states that were not written in place; all are read before any is overwritten. */
   #storeNextStates(): void {
-    const moves = this.#graph.states.flatMap(({ value, next }) => {
+    const { states } = this.#graph;
+    const moves = states.flatMap(({ value, next }) => {
       const [to, from] = [this.place(value), this.place(next)];
-      return samePlace(to, from) ? [] : [{ to, from }];
+      return samePlace(to, from) ? [] : [{ value, to, from }];
     });
-    const staged = moves.map(({ to, from }) => {
+    const buffers = new Set(states.map(({ value }) => this.place(value).buffer));
+    const describe = (value: Value, to: Place) => {
+      this.#origin = { kind: "state", value };
       this.#label = `next ${to.buffer.name}`;
-      return { to, from: from.buffer.region === "state" ? this.copy(from, this.#label) : from };
+    };
+    const staged = moves.map(({ value, to, from }) => {
+      describe(value, to);
+      return { value, to, from: buffers.has(from.buffer) ? this.copy(from, this.#label) : from };
     });
-    for (const { to, from } of staged) {
-      this.#label = `next ${to.buffer.name}`;
+    for (const { value, to, from } of staged) {
+      describe(value, to);
       this.generate(copyCall(from, to, this.code));
     }
   }
@@ -360,10 +402,8 @@ class EntryScheduler implements RuleContext {
   }
 
   mayOverwrite(value: Value): boolean {
-    const { region } = this.place(value).buffer;
-    return (
-      this.#uses.get(value) === 1 && !this.#views.has(value) && (region === "state" || region === "arena")
-    );
+    const isCallers = value.origin.kind === "input" || isBuildTime(value);
+    return this.#uses.get(value) === 1 && !this.#views.has(value) && !isCallers;
   }
 
   defer(value: Value, computed: Computed, store: (place: Place) => void): void {
@@ -406,6 +446,7 @@ class EntryScheduler implements RuleContext {
       arguments: call.arguments,
       range: call.range,
       label: this.#label,
+      origin: this.#origin,
     });
   }
 
@@ -419,6 +460,7 @@ class EntryScheduler implements RuleContext {
       ...(y !== undefined && y !== 1 && { rangeY: y }),
       ...(guard && { guard }),
       label: this.#label,
+      origin: this.#origin,
     });
   }
 

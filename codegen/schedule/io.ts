@@ -1,13 +1,23 @@
 import type { Graph, Value } from "../../ir/graph.ts";
-import { elementBytes } from "./draft.ts";
+import type { Dim } from "../../ir/types.ts";
+import { elementBytes, type Place } from "./draft.ts";
 import { align } from "./memory.ts";
 import { elementCount, upperBound } from "./symbols.ts";
+import { contiguousView } from "./view.ts";
+
+/** Where what callers give and get lies. */
+export interface IoPlaces {
+  /** The place of an input of so many bytes at most. */
+  input(name: string, value: Value, dims: readonly Dim[], bytes: number): Place;
+  /** Byte offset of an entry's output, whose elements may lie at `alias` already. */
+  output(entry: string, name: string, alias?: number): number;
+}
 
 /**
  * Where inputs and outputs lie, the same on every target. Those of one name share a place in all entries, which is
  * large enough for any of them.
  */
-export class IoRegion {
+export class IoRegion implements IoPlaces {
   readonly #sizes = new Map<string, number>();
   readonly #offsets = new Map<string, number>();
   readonly #outputs = new Map<string, number>();
@@ -30,8 +40,15 @@ export class IoRegion {
     return this.#bytes;
   }
 
-  /** Byte offset of an input or output. */
-  offset(kind: "input" | "output", name: string): number {
+  input(name: string, { type }: Value, dims: readonly Dim[], bytes: number): Place {
+    return contiguousView(
+      { name, region: "io", offset: this.#offset("input", name), bytes },
+      type.dtype,
+      dims,
+    );
+  }
+
+  #offset(kind: "input" | "output", name: string): number {
     const key = `${kind} ${name}`;
     const known = this.#offsets.get(key);
     if (known !== undefined) return known;
@@ -47,7 +64,7 @@ export class IoRegion {
    */
   output(entry: string, name: string, alias?: number): number {
     const key = `${entry} ${name}`;
-    const known = this.#outputs.get(key) ?? alias ?? this.offset("output", name);
+    const known = this.#outputs.get(key) ?? alias ?? this.#offset("output", name);
     this.#outputs.set(key, known);
     return known;
   }

@@ -33,13 +33,22 @@ export type Templates = ReadonlyMap<
   { readonly template: Template; readonly source: string; readonly variants: Variants }
 >;
 
+/** Where steps get their kernels. */
+export interface Kernels {
+  generated(call: GeneratedCall): PlannedKernel;
+  template(call: TemplateCall): PlannedKernel;
+  /** A template without options as a function that other kernels call. */
+  helper(name: string): KernelFunction;
+}
+
 /**
  * The kernels of a plan. Each distinct specialization and each distinct generated kernel is made once, however
  * many steps call it.
  */
-export class KernelLibrary {
+export class KernelLibrary implements Kernels {
   readonly #templates: Templates;
   readonly #kernels = new Map<string, PlannedKernel>();
+  readonly #byName = new Map<string, PlannedKernel>();
   readonly #names = new Map<string, number>();
 
   constructor(templates: Templates) {
@@ -50,9 +59,14 @@ export class KernelLibrary {
     return [...this.#kernels.values()];
   }
 
+  /** A kernel that a step names. */
+  named(name: string): PlannedKernel {
+    return this.#byName.get(name)!;
+  }
+
   /** How a kernel uses each of its arguments; undefined for one that is no buffer. */
   accesses(name: string): readonly (Access | undefined)[] {
-    const { parameters } = this.kernels.find((kernel) => kernel.name === name)!;
+    const { parameters } = this.named(name);
     return parameters.map((parameter) => (parameter.kind === "buffer" ? parameter.access : undefined));
   }
 
@@ -61,13 +75,11 @@ export class KernelLibrary {
     if (known !== undefined) return known;
     const name = this.#unique(call.name);
     const kernel = planned(name, call.template, { baseline: call.build(name) });
-    this.#kernels.set(call.key, kernel);
-    return kernel;
+    return this.#add(call.key, kernel);
   }
 
   template(call: TemplateCall): PlannedKernel {
-    const constants = Object.entries(call.options).filter(([, value]) => typeof value !== "object");
-    const key = `${call.template}:${JSON.stringify(constants)}:${call.inlineKey ?? ""}`;
+    const key = templateKey(call);
     const known = this.#kernels.get(key);
     if (known !== undefined) return known;
     const { template, source, variants } = this.#templates.get(call.template)!;
@@ -77,14 +89,32 @@ export class KernelLibrary {
       specialize(template, { name, options: { ...call.options, ...extra } }),
     ]);
     const kernel = planned(name, source, Object.fromEntries(bodies) as KernelVariants);
+    return this.#add(key, kernel);
+  }
+
+  #add(key: string, kernel: PlannedKernel): PlannedKernel {
     this.#kernels.set(key, kernel);
+    this.#byName.set(kernel.name, kernel);
     return kernel;
   }
 
-  /** A template without options as a function that other kernels call. */
   helper(name: string): KernelFunction {
     const { template } = this.#templates.get(name)!;
     return specialize(template, { name: name.replaceAll("-", "_") });
+  }
+
+  /** The kernels there are. Calls that ask for others throw INVALID_GRAPH. */
+  closed(): Kernels {
+    const known = (key: string, name: string): PlannedKernel => {
+      const kernel = this.#kernels.get(key);
+      if (kernel !== undefined) return kernel;
+      throw new BitloomError("INVALID_GRAPH", `the plan has no such kernel as ${name}`, { received: key });
+    };
+    return {
+      generated: (call) => known(call.key, call.name),
+      template: (call) => known(templateKey(call), call.name),
+      helper: (name) => this.helper(name),
+    };
   }
 
   #unique(name: string): string {
@@ -92,6 +122,12 @@ export class KernelLibrary {
     this.#names.set(name, count);
     return count === 1 ? name : this.#unique(`${name}_${count}`);
   }
+}
+
+/** Equal keys mean equal code. */
+function templateKey({ template, options, inlineKey = "" }: TemplateCall): string {
+  const constants = Object.entries(options).filter(([, value]) => typeof value !== "object");
+  return `${template}:${JSON.stringify(constants)}:${inlineKey}`;
 }
 
 function planned(name: string, template: string, variants: KernelVariants): PlannedKernel {

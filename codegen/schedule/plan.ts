@@ -1,6 +1,6 @@
-import type { Value } from "../../ir/graph.ts";
-import type { DType } from "../../ir/types.ts";
-import type { Entry, Step } from "../../runtime/manifest.ts";
+import type { Graph, Value } from "../../ir/graph.ts";
+import type { Dim, DType } from "../../ir/types.ts";
+import type { Entry, Region, Step, SymbolExpr } from "../../runtime/manifest.ts";
 import type { KernelFunction, Parameter } from "../kernel/ir.ts";
 
 /**
@@ -85,6 +85,44 @@ export interface EntrySummary {
   };
 }
 
+/** A value that a check computes, and where a device has it afterwards. */
+export interface ObservedValue {
+  readonly value: Value;
+  /** Where its elements lie, by expressions over the check's symbols. */
+  readonly place: {
+    readonly region: Region;
+    readonly offset: SymbolExpr;
+    readonly strides: readonly SymbolExpr[];
+    readonly dims: readonly Dim[];
+    /** Elements of a row of activation codes with its padding; 0 for anything else. */
+    readonly paddedRow: number;
+  };
+  /** The steps that write it, by their number. */
+  readonly writers: readonly number[];
+}
+
+/** A small graph that has kernels of a target compute something known. */
+export interface PlannedCheck {
+  /** With what is observed as outputs. */
+  readonly graph: Graph;
+  readonly steps: readonly Step[];
+  /** Inputs and states, in the io region. */
+  readonly inputs: readonly Pick<ObservedValue, "value" | "place">[];
+  /** Weights, at offsets of the io region. */
+  readonly weights: readonly WeightBuffer[];
+  readonly observed: readonly ObservedValue[];
+  readonly runs: readonly ReadonlyMap<string, number>[];
+}
+
+/** Checks of every kernel of a target. */
+export interface PlannedChecks {
+  readonly checks: readonly PlannedCheck[];
+  /** Where their parts of the io region start. */
+  readonly borders: readonly number[];
+  /** Kernels that no check was found for. */
+  readonly unchecked: readonly string[];
+}
+
 /** What one target does for each entry: everything it needs to render kernels and a driver. */
 export interface TargetPlan {
   readonly kernels: readonly PlannedKernel[];
@@ -94,6 +132,8 @@ export interface TargetPlan {
   readonly arena: { readonly bytes: number; readonly buffers: readonly number[] };
   /** Bytes of private memory of one thread. */
   readonly scratch: number;
+  /** Present if they were asked for. */
+  readonly checks?: PlannedChecks;
 }
 
 /** What callers see of a model, how its memory is laid out for all targets, and what each of them does. */

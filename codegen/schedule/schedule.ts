@@ -5,11 +5,13 @@
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Entry, Step } from "../../runtime/manifest.ts";
+import { paddedColumns } from "./activation-codes.ts";
 import type { PlacedArenas } from "./arena.ts";
 import { formatBytes } from "./bytes.ts";
+import { type DraftChecks, draftChecks } from "./checks/checks.ts";
 import { cpuTarget } from "./cpu/target.ts";
 import { cudaTarget } from "./cuda/target.ts";
-import type { DraftArgument, DraftStep } from "./draft.ts";
+import { type DraftArgument, type DraftStep, elementBytes, type Place } from "./draft.ts";
 import { type DraftEntry, draftEntry, StateRegion } from "./entry.ts";
 import { webgpuTarget } from "./gpu/target.ts";
 import type { Pattern } from "./groups.ts";
@@ -17,7 +19,7 @@ import { IoRegion } from "./io.ts";
 import type { TargetCode } from "./lanes.ts";
 import { KernelLibrary, type Templates } from "./library.ts";
 import type { TargetLimits } from "./limits.ts";
-import type { Plan, RegionSizes, TargetName, TargetPlan } from "./plan.ts";
+import type { ObservedValue, Plan, PlannedChecks, RegionSizes, TargetName, TargetPlan } from "./plan.ts";
 import type { RuleTable } from "./rules.ts";
 import { servedOutputs } from "./serves.ts";
 import { product, sum } from "./symbols.ts";
@@ -44,6 +46,8 @@ export interface ScheduleOptions {
   readonly maxThreads: number;
   /** Stricter limits than the targets' own. */
   readonly limits?: Partial<TargetLimits>;
+  /** Plan checks of every kernel as well. */
+  readonly checks?: boolean;
 }
 
 const classes: { readonly [Name in TargetName]: () => Promise<TargetClass> } = {
@@ -79,16 +83,20 @@ export async function schedule(
     states: new StateRegion(),
     io: new IoRegion(Object.values(graphs)),
   };
-  const scheduled: ScheduledTarget[] = [];
+  const drafted: DraftTarget[] = [];
   for (const name of options.targets) {
     const target = await classes[name]();
     const limits = { ...target.limits, ...options.limits };
-    scheduled.push(scheduleTarget(name, { ...target, limits }, graphs, memory));
+    drafted.push(draftTarget(name, { ...target, limits }, graphs, memory));
   }
+  // Checks come after the inputs and outputs of all targets, each target's in the same place.
+  const modelIo = memory.io.bytes;
+  const scheduled = drafted.map((target) => finishTarget(target, options.checks ? modelIo : undefined));
+  const io = Math.max(modelIo, ...scheduled.map(({ plan }) => plan.checks?.borders.at(-1) ?? 0));
   const [first] = scheduled;
   const plan: Plan = {
     entries: Object.fromEntries([...(first?.drafts ?? [])].map(([name, draft]) => [name, signature(draft)])),
-    regions: { io: memory.io.bytes, state: memory.states.bytes, weights: memory.weights.bytes },
+    regions: { io, state: memory.states.bytes, weights: memory.weights.bytes },
     weights: memory.weights.buffers,
     states: memory.states.states,
     maxThreads: options.maxThreads,
@@ -107,20 +115,41 @@ interface ScheduledTarget {
   readonly plan: TargetPlan;
 }
 
-function scheduleTarget(
+interface DraftTarget {
+  readonly name: TargetName;
+  readonly target: TargetClass;
+  readonly library: KernelLibrary;
+  /** In the order of the graphs. */
+  readonly drafts: ReadonlyMap<string, DraftEntry>;
+}
+
+function draftTarget(
   name: TargetName,
   target: TargetClass,
   graphs: Readonly<Record<string, Graph>>,
   memory: SharedMemory,
-): ScheduledTarget {
+): DraftTarget {
   const library = new KernelLibrary(target.templates);
   const { rules, patterns = [], code, limits } = target;
   const shared = { target: name, rules, patterns, code, limits, library, ...memory };
   const names = Object.keys(graphs);
   const order = names.toSorted((a, b) => Number(b === "decode") - Number(a === "decode"));
   const inOrder = new Map(order.map((entry) => [entry, draftEntry(entry, graphs[entry]!, shared)]));
-  const drafts = new Map(names.map((entry) => [entry, inOrder.get(entry)!]));
-  const arenas = target.placeTemporaries([...drafts.values()]);
+  return { name, target, library, drafts: new Map(names.map((entry) => [entry, inOrder.get(entry)!])) };
+}
+
+/** @param checksStart where checks lie in the io region; undefined for none */
+function finishTarget(
+  { name, target, library, drafts }: DraftTarget,
+  checksStart: number | undefined,
+): ScheduledTarget {
+  const { rules, patterns = [], code, limits } = target;
+  const checks =
+    checksStart === undefined
+      ? undefined
+      : draftChecks(drafts.values(), library, { target: name, rules, patterns, code, limits }, checksStart);
+  const all = [...drafts.values(), ...(checks?.checks ?? []).map(({ draft }) => draft)];
+  const arenas = target.placeTemporaries(all);
   const served = [...drafts.values()].map((draft) => servedOutputs(draft, library));
   const isBound = target.addressSpace === undefined;
   const each = <T>(make: (draft: DraftEntry, index: number) => T): Record<string, T> =>
@@ -137,8 +166,38 @@ function scheduleTarget(
       ),
       summaries: each((draft, entry) => summarize(draft, arenas.entries[entry]!, library, served[entry]!)),
       arena: { bytes: arenas.bytes, buffers: arenas.starts },
-      scratch: Math.max(0, ...[...drafts.values()].map(({ scratchBytes }) => scratchBytes)),
+      scratch: Math.max(0, ...all.map(({ scratchBytes }) => scratchBytes)),
+      ...(checks && { checks: finishChecks(checks, isBound) }),
     },
+  };
+}
+
+function finishChecks({ checks, borders, unchecked }: DraftChecks, isBound: boolean): PlannedChecks {
+  return {
+    checks: checks.map(({ graph, draft, memory, observed, runs }) => ({
+      graph,
+      steps: draft.steps.map((step) => finishStep(step, isBound)),
+      inputs: [...memory.inputs].map(([value, place]) => ({ value, place: finishPlace(place) })),
+      weights: memory.weights,
+      observed: observed.map(({ value, place, writers }) => ({
+        value,
+        place: finishPlace(place),
+        writers: writers.map((step) => draft.steps.indexOf(step)),
+      })),
+      runs,
+    })),
+    borders,
+    unchecked,
+  };
+}
+
+function finishPlace({ buffer, dtype, dims, strides, offset }: Place): ObservedValue["place"] {
+  return {
+    region: buffer.region,
+    offset: sum(buffer.offset!, product(offset, elementBytes(dtype))),
+    strides,
+    dims,
+    paddedRow: buffer.paddedColumns === undefined ? 0 : paddedColumns(buffer.paddedColumns),
   };
 }
 
@@ -165,7 +224,7 @@ function signature(draft: DraftEntry): Entry {
   };
 }
 
-function finishStep(step: DraftStep, isBound: boolean, serves: readonly string[] | undefined): Step {
+function finishStep({ origin: _, ...step }: DraftStep, isBound: boolean, serves?: readonly string[]): Step {
   return {
     ...step,
     arguments: step.arguments.map((argument) => finishArgument(argument, isBound)),

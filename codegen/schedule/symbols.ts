@@ -1,9 +1,9 @@
 import type { SymbolBound } from "../../ir/graph.ts";
 import type { Dim } from "../../ir/types.ts";
 import type { SymbolExpr } from "../../runtime/manifest.ts";
-import { evaluate } from "../../runtime/symbols.ts";
+import { evaluate, holds } from "../../runtime/symbols.ts";
 
-export { evaluate };
+export { evaluate, holds };
 
 /**
  * One product of a sum: `coefficient * factors[0] * factors[1] …`. A factor is a symbol or an expression

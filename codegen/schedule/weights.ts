@@ -28,6 +28,22 @@ function padRows(n: number): number {
   return Math.ceil(n / INTERLEAVED_ROWS) * INTERLEAVED_ROWS;
 }
 
+/**
+ * A build-time value as it is to be stored at an offset.
+ * @throws INVALID_GRAPH if its size depends on a symbol
+ */
+export function weightBuffer(name: string, value: Value, layout: WeightLayout, offset: number): WeightBuffer {
+  const dims = value.type.dims.map((dim) => {
+    if (typeof dim === "number") return dim;
+    throw new BitloomError("INVALID_GRAPH", "a weight's size depends on a symbol", {
+      expected: "literal dims",
+      received: formatType(value.type),
+    });
+  });
+  const bytes = weightBytes(value, dims, layout);
+  return { name, value, layout, dtype: layoutDtype(value, layout), offset, bytes };
+}
+
 /** Bytes of a weight in a layout, its padding and slack included. */
 export function weightBytes(value: Value, dims: readonly number[], layout: WeightLayout): number {
   const [n = 1, k = 1] = dims;
@@ -61,12 +77,17 @@ const suffixes: Readonly<Record<WeightLayout, string>> = {
   "int8-scales": ".int8_scales",
 };
 
+/** Where build-time values lie. */
+export interface WeightPlaces {
+  storage(value: Value, layout: WeightLayout): Storage;
+}
+
 /**
  * The build-time values that steps read, each packed once: values with the same expression over the same
  * parameters are one buffer, whichever graph they come from. Buffers follow each other in order of first use,
  * so that a pass over the steps reads memory forward.
  */
-export class WeightRegion {
+export class WeightRegion implements WeightPlaces {
   readonly #buffers: WeightBuffer[] = [];
   readonly #storages = new Map<string, Storage>();
   readonly #structures = new Map<string, string>();
@@ -86,18 +107,15 @@ export class WeightRegion {
     const key = `${this.#structure(value)} as ${layout}`;
     const known = this.#storages.get(key);
     if (known !== undefined) return known;
-    const dims = value.type.dims.map((dim) => {
-      if (typeof dim === "number") return dim;
-      throw new BitloomError("INVALID_GRAPH", "a weight's size depends on a symbol", {
-        expected: "literal dims",
-        received: formatType(value.type),
-      });
-    });
-    const name = this.#unique(weightName(value) + suffixes[layout]);
-    const bytes = weightBytes(value, dims, layout);
-    const offset = this.#bytes;
+    const buffer = weightBuffer(
+      this.#unique(weightName(value) + suffixes[layout]),
+      value,
+      layout,
+      this.#bytes,
+    );
+    const { name, offset, bytes } = buffer;
     this.#bytes += align(bytes);
-    this.#buffers.push({ name, value, layout, dtype: layoutDtype(value, layout), offset, bytes });
+    this.#buffers.push(buffer);
     const storage: Storage = { name, region: "weights", offset, bytes };
     this.#storages.set(key, storage);
     return storage;

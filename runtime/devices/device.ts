@@ -1,7 +1,9 @@
 import type { Region } from "../manifest.ts";
 
-/** A part of the `io` region. */
+/** A part of a region. */
 export interface ByteRange {
+  /** `io` if absent. */
+  readonly region?: Region;
   readonly offset: number;
   readonly bytes: number;
 }
@@ -27,13 +29,11 @@ export interface Device {
   readonly counters?: DeviceCounters | undefined;
   /** Copies bytes into a region; `bytes` may change as soon as it returns, and the next write waits for it. */
   write(region: Region, offset: number, bytes: Uint8Array): void | Promise<void>;
-  /** Called once the weights are written, before the first run; the state is zero afterwards. */
-  start?(): Promise<void>;
   /**
-   * Runs an entry whose inputs lie in `io`; one at a time.
-   * @param symbols a value for each of the entry's symbols
+   * Runs an entry, or a check of the target, whose inputs lie in `io`; one at a time.
+   * @param symbols a value for each of its symbols
    * @param outputs the outputs to compute, by name; states are kept up whatever they are
-   * @param ranges the parts of `io` to read
+   * @param ranges the parts of regions to read
    * @returns copies of them
    * @throws BitloomError DEVICE_FAILED, after which the device is of no more use
    */

@@ -119,7 +119,7 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
     ...(verify && { verify }),
     onStage: (stage, entry, graph) => counts.set(`${entry} ${stage}`, operations(graph)),
   });
-  const plan = await schedule(graphs, { targets, maxThreads });
+  const plan = await schedule(graphs, { targets, maxThreads, checks: true });
   throwIfAborted(signal);
 
   const folder = await ArtifactFolder.create(out);
@@ -238,7 +238,8 @@ async function writeTargets(folder: ArtifactFolder, plan: Plan, architectures: r
 }
 
 /** Names that the compiler gives to files of its own. */
-const ownNames = /^(?:manifest\.json|index\.js|index\.d\.ts|package\.json|kernels[./].*|weights[.-].*)$/;
+const ownNames =
+  /^(?:manifest\.json|index\.js|index\.d\.ts|package\.json|kernels[./].*|weights[.-].*|self-check[.-].*)$/;
 
 function checkFiles(files: Readonly<Record<string, string | Uint8Array>>): void {
   if (typeof files !== "object" || files === null || Array.isArray(files)) {

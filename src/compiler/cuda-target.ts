@@ -5,6 +5,7 @@ import type { CudaImage, CudaKernel, CudaTarget } from "../../runtime/manifest.t
 import { invalidOption } from "../dsl/options.ts";
 import type { ArtifactFolder } from "./artifact-folder.ts";
 import { nvccVersion, runNvcc } from "./nvcc.ts";
+import { writeSelfCheck } from "./self-check/write.ts";
 
 export interface WrittenCudaTarget {
   readonly target: CudaTarget;
@@ -47,7 +48,8 @@ export async function writeCudaTarget(
   plan: Plan,
   architectures: readonly string[],
 ): Promise<WrittenCudaTarget> {
-  const { kernels: planned, plans, arena } = plan.targets.cuda!;
+  const { kernels: planned, plans, arena, checks } = plan.targets.cuda!;
+  const selfCheck = checks && (await writeSelfCheck(folder, "cuda", checks));
   const { io, state, weights } = plan.regions;
   const kernels: CudaKernel[] = [];
   const texts: string[] = [];
@@ -75,6 +77,7 @@ export async function writeCudaTarget(
       kernels,
       images: compiled.images,
       plans,
+      ...(selfCheck && { selfCheck }),
     },
     kernelBytes: compiled.bytes ?? source.length,
     memoryBytes: io + arena.bytes + state + weights,

@@ -6,6 +6,7 @@ import { mapMemory } from "../../codegen/targets/wasm/memory-map.ts";
 import { renderModule } from "../../codegen/targets/wasm/module.ts";
 import type { WasmTarget } from "../../runtime/manifest.ts";
 import type { ArtifactFolder } from "./artifact-folder.ts";
+import { writeSelfCheck } from "./self-check/write.ts";
 
 export interface WrittenWasmTarget {
   readonly target: WasmTarget;
@@ -39,13 +40,15 @@ export async function writeWasmTarget(
     Object.entries(plan.entries).map(([name, entry]) => [name, entry.outputs.map((output) => output.name)]),
   );
   const memory = mapMemory(plan, symbolOrder);
-  const { kernels: planned, plans, summaries, arena } = plan.targets.wasm!;
+  const { kernels: planned, plans, summaries, arena, checks } = plan.targets.wasm!;
+  const selfCheck = checks && (await writeSelfCheck(folder, "wasm", checks));
+  const checkPlans = selfCheck?.checks.map(({ name, steps }) => [name, steps] as const) ?? [];
   const waits = Object.fromEntries(Object.entries(summaries).map(([name, summary]) => [name, summary.waits]));
   let kernelBytes = 0;
   for (const [variant, path] of Object.entries(modules)) {
     const wat = renderModule({
       kernels: planned.map((kernel) => bodyFor(kernel, variant.startsWith("relaxed"))),
-      plans,
+      plans: { ...plans, ...Object.fromEntries(checkPlans) },
       waits,
       outputs,
       memory,
@@ -66,7 +69,15 @@ export async function writeWasmTarget(
     kernels.push({ name: kernel.name, source: sourcePath(kernel), template: kernel.template });
   }
   return {
-    target: { modules, memory, symbolOrder, arena: arena.bytes, kernels, plans },
+    target: {
+      modules,
+      memory,
+      symbolOrder,
+      arena: arena.bytes,
+      kernels,
+      plans,
+      ...(selfCheck && { selfCheck }),
+    },
     kernelBytes,
     memoryBytes: memory.totalBytes,
   };

@@ -11,6 +11,7 @@ import {
   type WebgpuVariant,
 } from "../../runtime/manifest.ts";
 import type { ArtifactFolder } from "./artifact-folder.ts";
+import { writeSelfCheck } from "./self-check/write.ts";
 
 export interface WrittenWebgpuTarget {
   readonly target: WebgpuTarget;
@@ -25,9 +26,14 @@ export async function writeWebgpuTarget(
   folder: Pick<ArtifactFolder, "write">,
   plan: Plan,
 ): Promise<WrittenWebgpuTarget> {
-  const { kernels: planned, plans, arena } = plan.targets.webgpu!;
+  const { kernels: planned, plans, arena, checks } = plan.targets.webgpu!;
+  const selfCheck = checks && (await writeSelfCheck(folder, "webgpu", checks));
+  const steps = [
+    ...Object.values(plans).flat(),
+    ...(selfCheck?.checks.flatMap((check) => check.steps) ?? []),
+  ];
   const { io, state, weights } = plan.regions;
-  const offsets = unalignedArguments(Object.values(plans).flat());
+  const offsets = unalignedArguments(steps);
   const kernels: WebgpuKernel[] = [];
   let kernelBytes = 0;
   for (const kernel of planned) {
@@ -51,13 +57,13 @@ export async function writeWebgpuTarget(
   };
   const slots = Object.values(plan.entries).flatMap(({ inputs, outputs }) => [...inputs, ...outputs]);
   const buffers = {
-    io: starts(slots.map(({ offset }) => offset)),
+    io: starts([...slots.map(({ offset }) => offset), ...(checks?.borders.slice(0, -1) ?? [])]),
     arena: starts(arena.buffers),
     state: starts(plan.states.map(({ offset }) => offset)),
     weights: [...weightBorders(plans, weights, isBound)],
   };
   return {
-    target: { arena: arena.bytes, buffers, kernels, plans },
+    target: { arena: arena.bytes, buffers, kernels, plans, ...(selfCheck && { selfCheck }) },
     kernelBytes,
     memoryBytes: io + arena.bytes + state + weights,
   };

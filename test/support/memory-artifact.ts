@@ -1,8 +1,10 @@
+import type { TargetName } from "../../codegen/schedule/plan.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Tensors } from "../../ir/interpret.ts";
 import { FORMAT_VERSION, type Manifest } from "../../runtime/manifest.ts";
 import { writeWasmTarget } from "../../src/compiler/wasm-target.ts";
+import { writeWebgpuTarget } from "../../src/compiler/webgpu-target.ts";
 import { sha256Chunks } from "./fake-artifact.ts";
 import { packWeights } from "./run-wasm.ts";
 
@@ -14,13 +16,15 @@ export async function memoryArtifact(
   graphs: Readonly<Record<string, Graph>>,
   parameters: Tensors,
   maxThreads: number,
+  targets: readonly TargetName[] = ["wasm"],
 ): Promise<ArtifactFiles> {
   const files: Record<string, Uint8Array<ArrayBuffer>> = {};
   const write = async (path: string, content: string | Uint8Array) => {
     files[path] = new Uint8Array(typeof content === "string" ? new TextEncoder().encode(content) : content);
   };
-  const plan = await schedule(graphs, { targets: ["wasm"], maxThreads });
-  const { target } = await writeWasmTarget({ write }, plan);
+  const plan = await schedule(graphs, { targets, maxThreads, checks: true });
+  const wasm = plan.targets.wasm && (await writeWasmTarget({ write }, plan)).target;
+  const webgpu = plan.targets.webgpu && (await writeWebgpuTarget({ write }, plan)).target;
   const bytes = plan.regions.weights;
   const weights = new Uint8Array(bytes);
   for (const piece of packWeights(plan, parameters, 0)) weights.set(piece.bytes, piece.address);
@@ -38,7 +42,7 @@ export async function memoryArtifact(
     weights: { bytes, shards: [{ path: "weights", dataOffset: 0, bytes, regionOffset: 0 }] },
     regions: { io: plan.regions.io, state: plan.regions.state },
     entries: { ...plan.entries },
-    targets: { wasm: target },
+    targets: { ...(wasm && { wasm }), ...(webgpu && { webgpu }) },
   };
   await write("manifest.json", JSON.stringify(manifest));
   return files;

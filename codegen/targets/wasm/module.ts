@@ -25,7 +25,7 @@ export interface WasmModuleSource {
   readonly plans: Readonly<Plans>;
   /** For each entry and step, whether the step waits for those before it; all steps of an entry that is absent do. */
   readonly waits: Readonly<Record<string, readonly boolean[]>>;
-  /** The names of each entry's outputs, in order. */
+  /** The names of each entry's outputs, in order; absent if it has none. */
   readonly outputs: Readonly<Record<string, readonly string[]>>;
   readonly memory: WasmTarget["memory"];
   /** Order of the i32 values at `memory.symbols`, which the bits of the outputs asked for follow. */
@@ -120,7 +120,7 @@ function renderEntry(name: string, steps: readonly Step[], source: WasmModuleSou
   const barrier: SExpression = ["call", "$barrier", get("$thread"), get("$threads")];
   steps.forEach((step, i) => {
     const mustWait = shared && i > 0 && (waits[name]?.[i] ?? true);
-    lines.push(...renderStep(step, outputs[name]!, source, mustWait ? [barrier] : []));
+    lines.push(...renderStep(step, outputs[name] ?? [], source, mustWait ? [barrier] : []));
   });
   // Workers must be done with the job on every path.
   if (shared) lines.push(barrier);

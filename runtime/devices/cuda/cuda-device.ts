@@ -1,6 +1,6 @@
 import { BitloomError } from "../../../errors/index.ts";
 import { abortable } from "../../abort.ts";
-import type { CudaTarget, Manifest, Region } from "../../manifest.ts";
+import type { CudaTarget, Manifest, Region, Step } from "../../manifest.ts";
 import type { SymbolValues } from "../../symbols.ts";
 import type { ByteRange, Device, DeviceCounters } from "../device.ts";
 import type { CudaSession, Launch } from "./addon.ts";
@@ -111,8 +111,6 @@ async function allocate(
   }
 }
 
-const IO = regionOrder.indexOf("io");
-
 /** Launches that the session keeps: its number there, and how many they are. */
 interface Program {
   readonly number: number;
@@ -129,7 +127,8 @@ class CudaDevice implements Device {
     bytesRead: 0,
     buffersCreated: regionOrder.length,
   } satisfies { -readonly [K in keyof DeviceCounters]: number };
-  readonly #target: CudaTarget;
+  /** Of entries and checks, by name. */
+  readonly #steps: ReadonlyMap<string, readonly Step[]>;
   readonly #session: CudaSession;
   readonly #kernels: ReadonlyMap<string, LoadedKernel>;
   /** By entry, values of its symbols and outputs; those used last at the end. */
@@ -145,7 +144,10 @@ class CudaDevice implements Device {
     kernels: ReadonlyMap<string, LoadedKernel>,
     description: string,
   ) {
-    this.#target = target;
+    this.#steps = new Map([
+      ...Object.entries(target.plans),
+      ...(target.selfCheck?.checks ?? []).map(({ name, steps }) => [name, steps] as const),
+    ]);
     this.#session = session;
     this.#kernels = kernels;
     this.description = description;
@@ -184,7 +186,11 @@ class CudaDevice implements Device {
       const { number, launches } = find();
       const running = this.#session.run(
         number,
-        ranges.map(({ offset, bytes }) => ({ region: IO, offset, bytes })),
+        ranges.map(({ region = "io", offset, bytes }) => ({
+          region: regionOrder.indexOf(region),
+          offset,
+          bytes,
+        })),
       );
       this.#running = running.catch(() => undefined);
       const buffers = await running;
@@ -207,7 +213,7 @@ class CudaDevice implements Device {
       this.#programs.delete(oldest);
     }
     const program =
-      known ?? this.#addProgram(planLaunches(this.#target.plans[entry]!, this.#kernels, symbols, outputs));
+      known ?? this.#addProgram(planLaunches(this.#steps.get(entry)!, this.#kernels, symbols, outputs));
     this.#programs.set(key, program);
     return program;
   }

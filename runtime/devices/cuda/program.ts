@@ -1,6 +1,6 @@
 import type { Argument, CudaKernel, Region, Step } from "../../manifest.ts";
-import { evaluate, type SymbolValues } from "../../symbols.ts";
-import { holds, isFor } from "../steps.ts";
+import { evaluate, holds, type SymbolValues } from "../../symbols.ts";
+import { isFor } from "../steps.ts";
 import type { Launch, LaunchArgument } from "./addon.ts";
 
 /** Regions in the order of their numbers. */

@@ -182,7 +182,7 @@ class WasmDevice implements Device {
   readonly description: string;
   readonly #target: WasmTarget;
   readonly #entries: readonly string[];
-  /** The names of each entry's outputs. */
+  /** The names of each entry's outputs; checks have none. */
   readonly #outputs: ReadonlyMap<string, readonly string[]>;
   /** Why a worker thread ended, if one has. */
   readonly #workerDeath: () => string | undefined;
@@ -202,7 +202,10 @@ class WasmDevice implements Device {
   ) {
     this.#workerDeath = workerDeath;
     this.#target = target;
-    this.#entries = Object.keys(target.plans);
+    this.#entries = [
+      ...Object.keys(target.plans),
+      ...(target.selfCheck?.checks ?? []).map(({ name }) => name),
+    ];
     this.#outputs = new Map(
       Object.entries(entries).map(([name, { outputs }]) => [name, outputs.map((output) => output.name)]),
     );
@@ -229,7 +232,7 @@ class WasmDevice implements Device {
   ): Promise<Uint8Array<ArrayBuffer>[]> {
     const { symbolOrder } = this.#target;
     for (const [index, name] of symbolOrder.entries()) this.#symbols[index] = symbols.get(name) ?? 1;
-    this.#symbols[symbolOrder.length] = outputBits(this.#outputs.get(entry)!, outputs);
+    this.#symbols[symbolOrder.length] = outputBits(this.#outputs.get(entry) ?? [], outputs);
     try {
       this.#driver!.run(this.#entries.indexOf(entry));
     } catch (cause) {
@@ -242,8 +245,8 @@ class WasmDevice implements Device {
   }
 
   async read(ranges: readonly ByteRange[]): Promise<Uint8Array<ArrayBuffer>[]> {
-    return ranges.map(({ offset, bytes }) => {
-      const start = this.#target.memory.io + offset;
+    return ranges.map(({ region = "io", offset, bytes }) => {
+      const start = this.#target.memory[region] + offset;
       return new Uint8Array(this.#bytes.subarray(start, start + bytes));
     });
   }

@@ -1,6 +1,6 @@
 import { type Argument, type Entry, type Region, type Step, TENSOR_ALIGNMENT } from "../../manifest.ts";
-import { evaluate, type SymbolValues } from "../../symbols.ts";
-import { holds, isFor } from "../steps.ts";
+import { evaluate, holds, type SymbolValues } from "../../symbols.ts";
+import { isFor } from "../steps.ts";
 import type { CompiledKernel } from "./kernels.ts";
 import type { RegionBuffers } from "./regions.ts";
 
@@ -51,14 +51,14 @@ export class EntryProgram {
   constructor(
     device: GPUDevice,
     createUniforms: (bytes: number) => GPUBuffer,
-    entry: Entry,
+    symbols: Entry["symbols"],
     steps: readonly Step[],
     kernels: ReadonlyMap<string, CompiledKernel>,
     regions: Readonly<Record<Region, RegionBuffers>>,
   ) {
     this.#device = device;
     this.#regions = regions;
-    this.#largest = new Map(Object.entries(entry.symbols));
+    this.#largest = new Map(Object.entries(symbols));
     let end = 0;
     this.#steps = steps.map((step) => {
       const kernel = kernels.get(step.kernel)!;

@@ -27,10 +27,6 @@ export class RegionBuffers {
     return { buffer, offset: offset - start };
   }
 
-  clear(encoder: GPUCommandEncoder): void {
-    for (const { buffer } of this.#pieces) encoder.clearBuffer(buffer);
-  }
-
   /**
    * Writes bytes that come in order. Queues write whole words only: a word that one call begins and the next
    * one goes on with is written twice.

@@ -1,6 +1,6 @@
 import { BitloomError } from "../../../errors/index.ts";
 import { abortable, yieldToEvents } from "../../abort.ts";
-import type { Manifest, Region, WebgpuTarget } from "../../manifest.ts";
+import type { Entry, Manifest, Region, Step, WebgpuTarget } from "../../manifest.ts";
 import { evaluate } from "../../symbols.ts";
 import type { ByteRange, Device, DeviceCounters } from "../device.ts";
 import { findAdapter, type WebgpuFeatures } from "./adapter.ts";
@@ -117,6 +117,15 @@ async function requestDevice(
   }
 }
 
+/** An entry or a check. */
+interface Program {
+  readonly name: string;
+  readonly symbols: Entry["symbols"];
+  readonly steps: readonly Step[];
+  /** What one run or another reads back. */
+  readonly reads: readonly (readonly ByteRange[])[];
+}
+
 /** Bytes of each buffer of each region. */
 function bufferSizes(
   { regions, weights }: Manifest,
@@ -208,19 +217,30 @@ class WebgpuDevice implements Device {
         state: this.#region("state", sizes.state),
         weights: this.#region("weights", sizes.weights),
       };
-      const entries = Object.entries(this.#manifest.entries);
-      const outputs = entries.map(([, entry]) =>
-        entry.outputs.reduce((sum, { bytes }) => sum + wholeWords(bytes), 0),
-      );
+      const programs: readonly Program[] = [
+        ...Object.entries(this.#manifest.entries).map(([name, { symbols, outputs }]) => ({
+          name,
+          symbols,
+          steps: this.#target.plans[name]!,
+          reads: [outputs],
+        })),
+        ...(this.#target.selfCheck?.checks ?? []).map(({ runs, ...check }) => ({
+          ...check,
+          reads: runs.map(({ reads }) => reads),
+        })),
+      ];
+      const outputs = programs
+        .flatMap(({ reads }) => reads)
+        .map((ranges) => ranges.reduce((sum, { bytes }) => sum + wholeWords(bytes), 0));
       this.#staging = this.#create("outputs", Math.max(4, ...outputs), MAP_READ | COPY_DST);
       this.#programs = new Map(
-        entries.map(([name, entry]) => [
+        programs.map(({ name, symbols, steps }) => [
           name,
           new EntryProgram(
             this.#gpu,
             (bytes) => this.#create(`scalars of ${name}`, bytes, UNIFORM | COPY_DST),
-            entry,
-            this.#target.plans[name]!,
+            symbols,
+            steps,
             this.#kernels,
             this.#regions,
           ),
@@ -269,24 +289,6 @@ class WebgpuDevice implements Device {
     return this.#unlessLost(this.#gpu.queue.onSubmittedWorkDone());
   }
 
-  /** Runs an entry once on zeros: what a driver does only in a first call is done, or fails, before it matters. */
-  async start(): Promise<void> {
-    const { entries } = this.#manifest;
-    const name = Object.hasOwn(entries, "decode") ? "decode" : Object.keys(entries)[0];
-    if (name === undefined) return;
-    const { symbols, minimums, outputs } = entries[name]!;
-    const smallest = new Map(Object.keys(symbols).map((symbol) => [symbol, minimums?.[symbol] ?? 1]));
-    await this.run(
-      name,
-      smallest,
-      outputs.map((output) => output.name),
-      [],
-    );
-    const encoder = this.#gpu.createCommandEncoder();
-    this.#regions.state.clear(encoder);
-    this.#gpu.queue.submit([encoder.finish()]);
-  }
-
   async run(
     entry: string,
     symbols: ReadonlyMap<string, number>,
@@ -318,8 +320,8 @@ class WebgpuDevice implements Device {
     const encoder = gpu.createCommandEncoder();
     encode(encoder);
     let end = 0;
-    const places = ranges.map(({ offset, bytes }) => {
-      const source = this.#regions.io.locate(offset);
+    const places = ranges.map(({ region = "io", offset, bytes }) => {
+      const source = this.#regions[region].locate(offset);
       const start = end;
       end += wholeWords(bytes);
       encoder.copyBufferToBuffer(source.buffer, source.offset, this.#staging, start, end - start);

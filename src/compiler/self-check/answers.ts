@@ -1,0 +1,110 @@
+import type { PlannedCheck } from "../../../codegen/schedule/plan.ts";
+import type { Graph, Node, Value } from "../../../ir/graph.ts";
+import { interpret } from "../../../ir/interpret.ts";
+import { partitionParameters } from "../../../ir/passes/partition-parameters.ts";
+import type { Tensor } from "../../../ir/tensor.ts";
+
+/** What a device must compute. */
+export interface Answer {
+  readonly tensor: Tensor;
+  /** By how much each element may differ, beside the last bits of a float. */
+  readonly tolerance: Float64Array;
+}
+
+/** Rounding errors of a kernel's steps are taken to be no more than such a change of its operands. */
+const CHANGE = 2 ** -20;
+/** Relative to the largest element of a row, what sums and products of it may lose. */
+const ROW_ERROR = 2 ** -21;
+/** Devices may flush smaller floats. */
+const LEAST_NORMAL = 2 ** -126;
+
+/**
+ * What the reference interpreter computes for the values that a check observes. What a target may round otherwise is
+ * found by experiment: how far results move when f32 operands do, by a few units in their last places. Ops that the
+ * numerics contract fixes for every target (codes, accumulators, copies) may not move at all.
+ */
+export function answers(
+  { graph }: PlannedCheck,
+  operands: ReadonlyMap<Value, Tensor>,
+  symbols: ReadonlyMap<string, number>,
+): readonly Answer[] {
+  const right = evaluate(graph, operands, symbols);
+  const moved = isExact(graph)
+    ? []
+    : [1, 2].map((seed) => evaluate(graph, changed(graph, operands, seed), symbols));
+  return right.map((tensor, index) => {
+    const { data, type } = tensor;
+    const columns = type.dims.at(-1) ?? 1;
+    const tolerance = new Float64Array(data.length);
+    for (let row = 0; row * columns < data.length; row++) {
+      let most = 0;
+      for (let i = row * columns; i < (row + 1) * columns; i++) {
+        const value = data[i]!;
+        if (type.dtype === "f32" && Number.isFinite(value))
+          most = Math.max(most, ROW_ERROR * Math.abs(value), LEAST_NORMAL);
+        for (const other of moved) {
+          const by = Math.abs(other[index]!.data[i]! - value);
+          if (Number.isFinite(by)) most = Math.max(most, 2 * by);
+        }
+      }
+      tolerance.fill(most, row * columns, (row + 1) * columns);
+    }
+    return { tensor, tolerance };
+  });
+}
+
+function evaluate(
+  graph: Graph,
+  operands: ReadonlyMap<Value, Tensor>,
+  symbols: ReadonlyMap<string, number>,
+): readonly Tensor[] {
+  const tensorsOf = (leaves: readonly Value[]) =>
+    new Map(leaves.map((leaf) => [leaf.name ?? "", operands.get(leaf)!]));
+  const { outputs } = interpret(graph, {
+    inputs: tensorsOf(graph.inputs),
+    parameters: tensorsOf(graph.parameters),
+    states: tensorsOf(graph.states.map(({ value }) => value)),
+    symbols,
+  });
+  return Object.values(outputs);
+}
+
+/** Ops that only arrange elements, or compute what every target has bit for bit. */
+const exactOps: readonly Node["op"][] = [
+  "ternary_matmul",
+  "embedding",
+  "cache_write",
+  "reshape",
+  "slice",
+  "transpose",
+  "concat",
+  "cast",
+];
+
+function isExact(graph: Graph): boolean {
+  const { runTime } = partitionParameters(graph);
+  return runTime.every((node) =>
+    node.op === "quantize"
+      ? node.attributes.eps === undefined && node.attributes.prologue === undefined
+      : exactOps.includes(node.op),
+  );
+}
+
+/** The operands with every f32 of inputs and states moved up or down. */
+function changed(
+  graph: Graph,
+  operands: ReadonlyMap<Value, Tensor>,
+  seed: number,
+): ReadonlyMap<Value, Tensor> {
+  const moving = [...graph.inputs, ...graph.states.map(({ value }) => value)].filter(
+    ({ type }) => type.dtype === "f32",
+  );
+  const moved = new Map(operands);
+  for (const value of moving) {
+    const { type, data } = operands.get(value)!;
+    const up = (i: number) => (Math.imul(i + 1, 0x9e3779b1 * seed) >>> 16) % 2 === 0;
+    const next = Float32Array.from(data, (x, i) => x * (1 + (up(i) ? CHANGE : -CHANGE)));
+    moved.set(value, { type, data: next });
+  }
+  return moved;
+}
