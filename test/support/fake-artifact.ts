@@ -10,7 +10,7 @@ import {
 } from "../../runtime/manifest.ts";
 import type { ArtifactSource } from "../../runtime/source.ts";
 import { fakeCubin, fakeCudaSources, fakeCudaTarget } from "./cuda/fake-target.ts";
-import { type FakeTensors, fakeShaders, fakeWebgpuTarget } from "./fake-webgpu.ts";
+import { type FakeTensors, fakeWebgpuFiles, fakeWebgpuTarget } from "./fake-webgpu.ts";
 
 /**
  * An artifact written by hand, so that the runtime is tested apart from the compiler. Its entries:
@@ -229,7 +229,7 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
     ["kernels.wasm", await module(false)],
     ["kernels.shared.wasm", await module(true)],
     ["weights.safetensors", weights],
-    ...(targets.includes("webgpu") ? fakeShaders() : []),
+    ...(targets.includes("webgpu") ? fakeWebgpuFiles() : []),
     ...(targets.includes("cuda") ? fakeCudaSources() : []),
     ...(options.cubin === undefined ? [] : [[fakeCubin, options.cubin] as const]),
     ...Object.entries(options.extra ?? {}).map(

@@ -101,9 +101,17 @@ fn choose() {
 }`,
 };
 
-/** The kernels of \`fakeWebgpuTarget\` as files of the artifact. */
-export const fakeShaders = (): [string, Uint8Array<ArrayBuffer>][] =>
-  Object.entries(shaders).map(([path, text]) => [path, new TextEncoder().encode(text)]);
+const VECTORS = "self-check.webgpu";
+
+/** The kernels and the self-check's vectors of `fakeWebgpuTarget` as files of the artifact. */
+export const fakeWebgpuFiles = (): [string, Uint8Array<ArrayBuffer>][] => [
+  ...Object.entries(shaders).map(([path, text]): [string, Uint8Array<ArrayBuffer>] => [
+    path,
+    new TextEncoder().encode(text),
+  ]),
+  // x, twice x, and a tolerance.
+  [VECTORS, new Uint8Array(Float32Array.of(1, 2, 3, 4, 2, 4, 6, 8, 0).buffer)],
+];
 
 /** The fake artifact's entries on WebGPU. */
 export function fakeWebgpuTarget(tensors: FakeTensors): WebgpuTarget {
@@ -246,6 +254,34 @@ export function fakeWebgpuTarget(tensors: FakeTensors): WebgpuTarget {
         ],
       },
     ],
+    selfCheck: {
+      path: VECTORS,
+      checks: [
+        {
+          name: "self-check",
+          symbols: {},
+          steps: [{ kernel: "double", arguments: [io(x), io(y)], range: 4, label: "double" }],
+          runs: [
+            {
+              symbols: {},
+              writes: [{ offset: x.offset, bytes: 16, data: 0, stored: 16 }],
+              reads: [
+                {
+                  kernel: "double",
+                  region: "io",
+                  offset: y.offset,
+                  bytes: 16,
+                  dtype: "f32",
+                  expected: 16,
+                  tolerances: 32,
+                  parts: 1,
+                },
+              ],
+            },
+          ],
+        },
+      ],
+    },
     plans: {
       run: [
         { kernel: "double", arguments: [io(x), io(y)], range: ["mul", "batch", 4], label: "double" },

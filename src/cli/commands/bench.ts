@@ -36,6 +36,7 @@ export async function bench(artifact: string, { device, threads, repeat, json, .
     const report = {
       device: model.device.description,
       loadMs: model.loadMs,
+      selfCheckMs: model.selfCheckMs ?? 0,
       weightBytes: bytesPerToken,
       prefillTokensPerSecond: (1000 * prefill) / prefillMs,
       decodeTokensPerSecond: 1000 / decodeMs,
@@ -66,6 +67,7 @@ function render(name: string, prefill: number, report: Record<string, number | s
   return `${name} on ${report.device}
 ${formatTable([
   ["load", formatDuration(number("loadMs"))],
+  ["of that, the self-check", formatDuration(number("selfCheckMs"))],
   [`prefill of ${prefill} tokens`, `${number("prefillTokensPerSecond").toFixed(1)} tokens/s`],
   ["decode", `${number("decodeTokensPerSecond").toFixed(1)} tokens/s`],
   ["time a token", formatDuration(number("decodeMs"))],
