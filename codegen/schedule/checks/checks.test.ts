@@ -6,7 +6,9 @@ import { printGraph } from "../../../ir/text/print.ts";
 import { graphs } from "../../../test/support/random-graph.ts";
 import { smallModel } from "../../../test/support/small-model.ts";
 import { cpuRules } from "../cpu/rules.ts";
+import { gpuRules } from "../gpu/rules.ts";
 import type { PlannedChecks, TargetName } from "../plan.ts";
+import type { RuleTable } from "../rules.ts";
 import { schedule } from "../schedule.ts";
 import { holds } from "../symbols.ts";
 
@@ -30,10 +32,11 @@ const beforeSchedule: readonly OpName[] = [
   "constant",
   "rope_table",
 ];
-/** Ops that can be scheduled after the passes; a weight broadcast to a symbol's size cannot. */
-const scheduled = (Object.keys(ops) as OpName[]).filter(
-  (op) => (typeof cpuRules[op] === "function" && op !== "broadcast") || beforeSchedule.includes(op),
-);
+/** Ops that the rules of a target schedule, or that passes lower to such. */
+const scheduledBy = (rules: RuleTable): readonly OpName[] =>
+  (Object.keys(ops) as OpName[]).filter(
+    (op) => typeof rules[op] === "function" || beforeSchedule.includes(op),
+  );
 
 const targets: readonly TargetName[] = ["wasm", "webgpu", "cuda"];
 
@@ -54,11 +57,14 @@ describe.each(targets)("on %s", (target) => {
 
   test("every kernel of random graphs has a check", () =>
     fc.assert(
-      fc.asyncProperty(graphs({ ops: scheduled, size: 12, castTo }), async (graph) => {
-        const entry = runForwardPipeline(graph);
-        const plan = await schedule({ run: entry }, { targets: [target], maxThreads: 1, checks: true });
-        expect(plan.targets[target]!.checks!.unchecked, printGraph(entry)).toEqual([]);
-      }),
+      fc.asyncProperty(
+        graphs({ ops: scheduledBy(target === "wasm" ? cpuRules : gpuRules), size: 12, castTo }),
+        async (graph) => {
+          const entry = runForwardPipeline(graph);
+          const plan = await schedule({ run: entry }, { targets: [target], maxThreads: 1, checks: true });
+          expect(plan.targets[target]!.checks!.unchecked, printGraph(entry)).toEqual([]);
+        },
+      ),
       { numRuns: 25 },
     ));
 });
