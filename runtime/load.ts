@@ -271,8 +271,10 @@ function isDevicesFault(error: unknown): error is BitloomError {
 /** What an error says, in one sentence. */
 function reason({ message, code, expected, received }: BitloomError): string {
   const summary = message.split("\n", 1)[0]!.replace(` [${code}]`, "");
-  const numbers = [expected && `expected ${expected}`, received && `received ${received}`].filter(Boolean);
-  return numbers.length === 0 ? summary : `${summary} (${numbers.join(", ")})`;
+  const details =
+    expected === undefined ? [received] : [`expected ${expected}`, received && `received ${received}`];
+  const told = details.filter(Boolean).join(", ");
+  return told === "" ? summary : `${summary} (${told})`;
 }
 
 const defaultWarning = ({ message }: Warning): void => console.warn(`bitloom: ${message}`);

@@ -165,8 +165,8 @@ describe.skipIf(missingTools !== undefined)(`CUDA (${missingTools ?? "over a fak
       vi.unstubAllGlobals();
       expect(model.device.name).toBe("wasm");
       expect(onWarning.mock.calls.map(([warning]) => warning)).toEqual([
-        { code: "NO_CUDA", message: expect.stringMatching(/^Running on WebAssembly\. .*finds no card/) },
-        { code: "NO_WEBGPU", message: expect.stringMatching(/^Running on WebAssembly\. .*no GPU/) },
+        { code: "NO_CUDA", message: expect.stringMatching(/^Running on WebAssembly: .*finds no card/) },
+        { code: "NO_WEBGPU", message: expect.stringMatching(/^Running on WebAssembly: .*no GPU/) },
       ]);
       expect((await model.run({ x })).checksum!.data[0]).toBe(checksum);
     });

@@ -55,6 +55,6 @@ it("runs in a worker of a page that has a GPU", async () => {
 it("says where a page has none", async () => {
   const ask = await open(false);
   await expect(ask("webgpu", [1])).rejects.toThrow(/\[NO_DEVICE\]/);
-  await expect(ask("auto", [1])).rejects.toThrow(/Running on WebAssembly: This browser has no WebGPU/);
+  await expect(ask("auto", [1])).rejects.toThrow(/Running on WebAssembly: This machine offers no GPU/);
   expect((await ask("wasm", [1])).device).toMatch(/^WebAssembly/);
 });
