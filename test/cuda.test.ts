@@ -1,6 +1,7 @@
 /**
- * The CUDA target against the reference interpreter, op by op, as the other targets are: the emitted CUDA C runs on the
- * processor, compiled by g++ (test/support/cuda/cuda-host.h).
+ * The CUDA target against the reference interpreter, op by op, as the other targets are: the emitted CUDA C runs on a
+ * card where there is one, compiled by nvcc, and otherwise on the processor, compiled by g++
+ * (test/support/cuda/cuda-host.h).
  */
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, test, vi } from "vitest";

@@ -51,6 +51,7 @@ void Session::allocate(const std::vector<std::size_t>& sizes) {
     regions.push_back({bytes, create<DeviceMemory>(*driver_, driver_->memAlloc, allocated)});
     driver_->memsetD8Async(regions.back().memory.get(), 0, allocated, contents_->stream.get());
   }
+  contents_->programs.clear();
   contents_->regions = std::move(regions);
 }
 

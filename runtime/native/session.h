@@ -59,7 +59,7 @@ class Session {
 
   MemoryInfo memory();
 
-  /** Allocates a region for each size, all zero, or none. Offsets are from a region's start. */
+  /** Allocates a region for each size, all zero, or none, in place of what was; programs go with their regions. */
   void allocate(const std::vector<std::size_t>& sizes);
 
   /** Loads a cubin, or PTX that ends in a zero byte. @returns its number @throws Failure with the driver's log */

@@ -1,6 +1,7 @@
 /**
- * Runs graphs on the CUDA target on the processor: schedule, render, compile with g++, and then the plan's steps as an
- * artifact describes them, with nothing kept from one run to the next but libraries.
+ * Runs graphs on the CUDA target, on a card where there is one and otherwise on the processor: schedule, render, compile
+ * with nvcc or g++, and then the plan's steps as an artifact describes them, with nothing kept from one run to the next
+ * but libraries.
  */
 import { createHash } from "node:crypto";
 import type { Plan } from "../../codegen/schedule/plan.ts";
@@ -12,26 +13,34 @@ import { allocate, sizeOf, type Tensor } from "../../ir/tensor.ts";
 import { substituteDims } from "../../ir/types.ts";
 import type { Argument, CudaKernel, CudaTarget, Region, Step } from "../../runtime/manifest.ts";
 import { writeCudaTarget } from "../../src/compiler/cuda-target.ts";
+import { buildCubin, CardRunner } from "./cuda/card-runner.ts";
+import { missingTools, openSession, realCard } from "./cuda/fake-driver.ts";
 import { buildHostLibrary, type HostKernel } from "./cuda/host-library.ts";
-import { type HostArgument, type HostLaunch, HostRunner } from "./cuda/runner.ts";
+import { type HostArgument, type HostLaunch, HostRunner, type Runner } from "./cuda/runner.ts";
 import { bindSymbols, bytesOf, packWeights, tensorOf, type WasmTensors } from "./run-wasm.ts";
 
 const regionNames = ["io", "arena", "state", "weights"] as const satisfies readonly Region[];
 type Symbols = ReadonlyMap<string, number>;
 
-/** The process that runs kernels, and the libraries they are in. */
+/** What runs kernels, and the libraries they are in. */
 export class CudaHost {
-  readonly runner: HostRunner;
+  readonly runner: Runner;
+  readonly #build: (kernels: readonly HostKernel[]) => Promise<string>;
   /** By what is unique to a kernel: its text. */
   readonly #libraries = new Map<string, Promise<string>>();
 
-  private constructor(runner: HostRunner) {
+  /** @param build compiles kernels to a library that the runner reads, and gives its path */
+  constructor(runner: Runner, build: (kernels: readonly HostKernel[]) => Promise<string>) {
     this.runner = runner;
+    this.#build = build;
   }
 
   /** @throws that there is no compiler */
   static async open(): Promise<CudaHost> {
-    return new CudaHost(await HostRunner.open());
+    const card = missingTools === undefined ? await realCard() : undefined;
+    if (card === undefined) return new CudaHost(await HostRunner.open(), buildHostLibrary);
+    const session = await openSession(card.environment);
+    return new CudaHost(new CardRunner(session), (kernels) => buildCubin(kernels, card.architecture));
   }
 
   /** Compiles what is not compiled yet, many kernels at a time. */
@@ -45,7 +54,7 @@ export class CudaHost {
     const batches: Promise<string>[] = [];
     for (let i = 0; i < all.length; i += BATCH) {
       const batch = all.slice(i, i + BATCH);
-      const library = buildHostLibrary(batch.map(([, kernel]) => kernel));
+      const library = this.#build(batch.map(([, kernel]) => kernel));
       for (const [name] of batch) this.#libraries.set(name, library);
       batches.push(library);
       // No more compilers at once than a small machine has cores.
@@ -60,8 +69,8 @@ export class CudaHost {
     return { library: await this.#libraries.get(name)!, kernel: name };
   }
 
-  close(): void {
-    this.runner.close();
+  close(): void | Promise<void> {
+    return this.runner.close();
   }
 }
 

@@ -33,7 +33,7 @@ export interface Launch {
 /** What one model has on a card. One asynchronous call at a time; all throw errors with a `code`. */
 export interface CudaSession {
   memory(): { readonly freeBytes: number; readonly totalBytes: number };
-  /** Allocates regions of these sizes, numbered from 0, and fills them with zeros. */
+  /** Allocates regions of these sizes, numbered from 0, full of zeros; earlier ones and their programs are gone. */
   allocate(sizes: readonly number[]): Promise<void>;
   /** Loads a cubin or PTX, and numbers it. */
   addModule(image: Uint8Array): Promise<number>;

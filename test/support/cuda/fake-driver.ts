@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import type { CudaAddon } from "../../../runtime/devices/cuda/addon.ts";
+import type { CudaAddon, CudaSession } from "../../../runtime/devices/cuda/addon.ts";
 import type { Manifest } from "../../../runtime/manifest.ts";
 import { parseManifest } from "../../../runtime/parse-manifest.ts";
 import { sha256Chunks } from "../fake-artifact.ts";
@@ -90,6 +90,12 @@ export async function realCard(): Promise<RealCard | undefined> {
       environment: { BITLOOM_CUDA_ADDON: addon },
     }
   );
+}
+
+/** A session on the first card of a machine with this environment. */
+export function openSession(environment: Readonly<Record<string, string>>): Promise<CudaSession> {
+  const { BITLOOM_CUDA_ADDON: addon, BITLOOM_LIBCUDA: driver = "" } = environment;
+  return (require(addon!) as CudaAddon).open(driver, 0);
 }
 
 /** What the fake driver takes for a cubin of an artifact's kernels. */

@@ -32,8 +32,15 @@ export interface HostWork {
   readonly reads: readonly { readonly region: number; readonly offset: number; readonly bytes: number }[];
 }
 
+/** What runs such work, one piece at a time. */
+export interface Runner {
+  /** @returns what each read reads after all launches @throws what a kernel did wrong */
+  run(work: HostWork): Promise<Uint8Array[]>;
+  close(): void | Promise<void>;
+}
+
 /** A process that runs kernels compiled for the processor, one piece of work at a time. */
-export class HostRunner {
+export class HostRunner implements Runner {
   readonly #program: string;
   #process: ChildProcessWithoutNullStreams | undefined;
   #said = "";
