@@ -67,16 +67,24 @@ describe.skipIf(missingTools !== undefined)(`with a card (${missingTools ?? "ove
   });
 });
 
-describe("without a card", () => {
-  it("doctor says what is missing", async () => {
-    const bitloom = await installPackage();
-    try {
-      const { stdout } = await bitloom.run(["doctor"], {
-        env: { ...process.env, BITLOOM_CUDA_ADDON: "/none.node" },
-      });
-      expect(stdout).toMatch(/no {3}CUDA: bitloom has no CUDA addon for .*\/none\.node\n +Build it with/);
-    } finally {
-      await bitloom.dispose();
-    }
+describe("without an addon", () => {
+  let bitloom: InstalledPackage;
+  beforeAll(async () => {
+    bitloom = await installPackage();
+  });
+  afterAll(() => bitloom?.dispose());
+
+  it("doctor says how to get it", async () => {
+    const { stdout } = await bitloom.run(["doctor"], {
+      env: { ...process.env, BITLOOM_CUDA_ADDON: "/none.node" },
+    });
+    expect(stdout).toMatch(/no {3}CUDA: bitloom has no CUDA addon for .*\/none\.node\n +Build it with/);
+  });
+
+  it("doctor --build-addon says what it takes", async () => {
+    const { status, stdout, stderr } = await bitloom.run(["doctor", "--build-addon"], { env: { PATH: "" } });
+    expect(stderr).toMatch(/was not built \[NO_DEVICE\]\n.*it takes cmake and a C\+\+ compiler/);
+    expect(stdout).toBe("");
+    expect(status).toBe(1);
   });
 });

@@ -1,6 +1,6 @@
 import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -43,7 +43,10 @@ export interface InstalledPackage {
   dispose(): Promise<void>;
 }
 
-/** Lays out the package in a temporary folder: bundled sources, the templates, and this repository's dependencies. */
+/**
+ * Lays out the package in a temporary folder: bundled sources, the templates, the addon's sources, and this repository's
+ * dependencies.
+ */
 export async function installPackage(): Promise<InstalledPackage> {
   const folder = await mkdtemp(join(tmpdir(), "bitloom-package-"));
   const bundle = await rolldown({
@@ -55,7 +58,9 @@ export async function installPackage(): Promise<InstalledPackage> {
   await bundle.write({ dir: join(folder, "dist"), format: "esm" });
   await bundle.close();
   await writeFile(join(folder, "package.json"), await readFile(join(root, "package.json")));
-  for (const name of ["templates", "node_modules"]) await symlink(join(root, name), join(folder, name));
+  await mkdir(join(folder, "runtime"));
+  for (const name of ["templates", "runtime/native", "node_modules"])
+    await symlink(join(root, name), join(folder, name));
 
   const startNode = (file: string, args: readonly string[], options: ProcessOptions = {}): ChildProcess => {
     const { input, node = [], ulimit, ...rest } = options;
