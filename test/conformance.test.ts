@@ -28,5 +28,5 @@ describe("vectors that break kernels", () => {
 });
 
 describe("the WASM target op by op", () => {
-  test.each(groupsOf("wasm"))("%s", (_, group, runs) => attemptGroup(group, runs, attempt));
+  test.each(groupsOf("wasm"))("%s", (_, group, runs) => attemptGroup(group, runs, { attempt }));
 });

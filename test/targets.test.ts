@@ -2,16 +2,18 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { cpuRules } from "../codegen/schedule/cpu/rules.ts";
+import { cudaRules } from "../codegen/schedule/cuda/rules.ts";
 import { gpuRules } from "../codegen/schedule/gpu/rules.ts";
 import type { RuleTable } from "../codegen/schedule/rules.ts";
 import { type OpName, ops } from "../ir/ops/index.ts";
-import { comparisonOf, comparisons, stepwise, type Tier, wgslTier } from "./support/comparisons.ts";
+import { comparisonOf, comparisons, cudaTier, stepwise, type Tier, wgslTier } from "./support/comparisons.ts";
 import { groupsOf } from "./support/op-groups.ts";
 
 const names = Object.keys(ops) as OpName[];
 const targets = [
   { target: "wasm", rules: cpuRules, tier: stepwise },
   { target: "webgpu", rules: gpuRules, tier: wgslTier },
+  { target: "cuda", rules: cudaRules, tier: cudaTier },
 ] as const;
 const isCovered = (op: OpName, rules: RuleTable) => !("uncovered" in Object(rules[op]));
 

@@ -244,5 +244,7 @@ describe("whole graphs on the WebGPU target", () => {
 });
 
 describe("the WebGPU target op by op", () => {
-  test.each(groupsOf("webgpu"))("%s", (_, group, runs) => attemptGroup(group, runs, attempt, wgslTier));
+  test.each(groupsOf("webgpu"))("%s", (_, group, runs) =>
+    attemptGroup(group, runs, { attempt, tier: wgslTier }),
+  );
 });

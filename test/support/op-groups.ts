@@ -1,8 +1,11 @@
 /** Each op by itself, on the operands it has in random graphs of its group: what every target is put to. */
 import fc from "fast-check";
 import { expect } from "vitest";
+import type { TargetName } from "../../codegen/schedule/plan.ts";
+import type { Graph } from "../../ir/graph.ts";
 import type { OpName } from "../../ir/ops/index.ts";
 import { stepwise, type Tier } from "./comparisons.ts";
+import { assertPrepared } from "./prepared.ts";
 import { graphs } from "./random-graph.ts";
 import { nodeTrials, type Trial } from "./trials.ts";
 
@@ -10,10 +13,10 @@ export interface OpGroup {
   readonly name: string;
   readonly ops: readonly OpName[];
   /**
-   * Random graphs to try, by target: a GPU that the processor plays compiles each kernel for long. None where the
-   * target does not cover the ops.
+   * Random graphs to try, by class of target: a GPU that the processor plays compiles each kernel for long. None where
+   * the class does not cover the ops.
    */
-  readonly runs: { readonly wasm: number; readonly webgpu?: number };
+  readonly runs: { readonly wasm: number; readonly gpu?: number };
 }
 
 const opGroups: readonly OpGroup[] = [
@@ -34,38 +37,38 @@ const opGroups: readonly OpGroup[] = [
       "mul",
       "div",
     ],
-    runs: { wasm: 30, webgpu: 12 },
+    runs: { wasm: 30, gpu: 12 },
   },
   {
     name: "fused elementwise, cast, maximum and minimum",
     ops: ["elementwise", "cast", "max", "min"],
-    runs: { wasm: 40, webgpu: 12 },
+    runs: { wasm: 40, gpu: 12 },
   },
   {
     name: "math functions",
     ops: ["exp", "log", "tanh", "sigmoid", "erf", "silu", "gelu", "gelu_tanh"],
-    runs: { wasm: 30, webgpu: 12 },
+    runs: { wasm: 30, gpu: 12 },
   },
   {
     name: "reductions",
     ops: ["sum", "mean", "max_reduce", "min_reduce", "transpose"],
-    runs: { wasm: 40, webgpu: 12 },
+    runs: { wasm: 40, gpu: 12 },
   },
   {
     name: "movement",
     ops: ["reshape", "transpose", "slice", "concat", "cast", "broadcast", "pad", "axis_length"],
-    runs: { wasm: 30, webgpu: 12 },
+    runs: { wasm: 30, gpu: 12 },
   },
-  { name: "rows", ops: ["rms_norm", "softmax", "transpose", "slice"], runs: { wasm: 40, webgpu: 8 } },
-  { name: "top k", ops: ["top_k", "neg", "transpose", "slice"], runs: { wasm: 40, webgpu: 8 } },
-  { name: "quantize", ops: ["quantize"], runs: { wasm: 40, webgpu: 6 } },
-  { name: "ternary products", ops: ["ternary_matmul", "quantize"], runs: { wasm: 25, webgpu: 4 } },
-  { name: "linear", ops: ["linear"], runs: { wasm: 20, webgpu: 3 } },
-  { name: "embedding", ops: ["embedding"], runs: { wasm: 30, webgpu: 8 } },
+  { name: "rows", ops: ["rms_norm", "softmax", "transpose", "slice"], runs: { wasm: 40, gpu: 8 } },
+  { name: "top k", ops: ["top_k", "neg", "transpose", "slice"], runs: { wasm: 40, gpu: 8 } },
+  { name: "quantize", ops: ["quantize"], runs: { wasm: 40, gpu: 6 } },
+  { name: "ternary products", ops: ["ternary_matmul", "quantize"], runs: { wasm: 25, gpu: 4 } },
+  { name: "linear", ops: ["linear"], runs: { wasm: 20, gpu: 3 } },
+  { name: "embedding", ops: ["embedding"], runs: { wasm: 30, gpu: 8 } },
   {
     name: "rope, cache and attention",
     ops: ["rope", "cache_write", "attention", "reshape"],
-    runs: { wasm: 40, webgpu: 5 },
+    runs: { wasm: 40, gpu: 5 },
   },
   {
     name: "gradients of linear layers",
@@ -81,11 +84,9 @@ const opGroups: readonly OpGroup[] = [
 ];
 
 /** The groups that a target covers, each with how many graphs to try. */
-export function groupsOf(
-  target: keyof OpGroup["runs"],
-): (readonly [name: string, group: OpGroup, runs: number])[] {
+export function groupsOf(target: TargetName): (readonly [name: string, group: OpGroup, runs: number])[] {
   return opGroups.flatMap((group) => {
-    const runs = group.runs[target];
+    const runs = group.runs[target === "wasm" ? "wasm" : "gpu"];
     return runs === undefined ? [] : [[group.name, group, runs] as const];
   });
 }
@@ -99,22 +100,33 @@ export const runnableOps: readonly OpName[] = [
 /** Calls carry no bool. */
 export const castTo = ["f32", "f16", "bf16", "i8", "u8", "i32", "u32"] as const;
 
+/** How a target attempts trials. */
+export interface Attempts {
+  readonly attempt: (trial: Trial) => Promise<void>;
+  /** Told first of every trial, where making many ready together is faster. */
+  readonly prepare?: (trials: readonly Trial[]) => Promise<void>;
+  readonly tier?: Tier;
+}
+
 /** Attempts every node of random graphs; fails too where an op of the group was in none of them. */
 export async function attemptGroup(
   { ops }: OpGroup,
   runs: number,
-  attempt: (trial: Trial) => Promise<void>,
-  tier: Tier = stepwise,
+  { attempt, prepare, tier = stepwise }: Attempts,
 ): Promise<void> {
   const attempted = new Set<string>();
-  await fc.assert(
-    fc.asyncProperty(graphs({ ops, size: 6, castTo }), fc.integer(), async (graph, seed) => {
-      for (const trial of nodeTrials(graph, seed, tier)) {
+  const cases = fc.tuple(graphs({ ops, size: 6, castTo }), fc.integer());
+  const trialsOf = ([graph, seed]: readonly [Graph, number]) => nodeTrials(graph, seed, tier);
+  await assertPrepared(
+    cases,
+    prepare && ((all) => prepare(all.flatMap(trialsOf))),
+    async (given) => {
+      for (const trial of trialsOf(given)) {
         await attempt(trial);
         attempted.add(trial.name);
       }
-    }),
-    { numRuns: runs },
+    },
+    runs,
   );
   expect([...attempted]).toEqual(expect.arrayContaining([...ops]));
 }
