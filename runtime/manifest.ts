@@ -326,6 +326,8 @@ export const manifestSchema = z.object({
     ),
   }),
   regions: z.object({ io: count, state: count }),
+  /** The states that have one shape in every call, which may be read and written by name; offsets in the `state` region. */
+  states: z.optional(z.array(tensor)),
   entries: z.record(identifier, entry),
   targets: z.object({
     wasm: z.optional(wasmTarget),

@@ -2,6 +2,7 @@ import type { Device } from "./devices/device.ts";
 import type { Warning } from "./events.ts";
 import type { Manifest } from "./manifest.ts";
 import { Session, type TensorInputs, type TensorOutputs } from "./session.ts";
+import type { Tensor, TensorInput } from "./tensors.ts";
 
 /** What `load` hands a model beside its device. */
 export interface LoadReport {
@@ -52,10 +53,39 @@ export class Model<
    * @throws BitloomError INVALID_INPUT naming the input and both shapes, BUSY, DISPOSED, DEVICE_FAILED
    */
   async run(inputs: Inputs): Promise<Outputs> {
+    // The manifest's signature is what Inputs and Outputs were generated from.
+    return (await this.call("run", inputs)) as unknown as Outputs;
+  }
+
+  /**
+   * Computes any entry of the manifest, as `run` does.
+   * @throws BitloomError INVALID_OPTION for an entry there is not, and as `run`
+   */
+  call(entry: string, inputs: TensorInputs): Promise<TensorOutputs> {
+    return this.#alone(() => this.session.execute(entry, inputs));
+  }
+
+  /**
+   * A copy of one of the manifest's `states`.
+   * @throws BitloomError INVALID_INPUT for a state that is not among them, BUSY, DISPOSED, DEVICE_FAILED
+   */
+  readState(name: string): Promise<Tensor> {
+    return this.#alone(() => this.session.readState(name));
+  }
+
+  /**
+   * Replaces one of the manifest's `states`.
+   * @param value a typed array of the declared dtype, or `{ data, dims }`
+   * @throws BitloomError INVALID_INPUT naming the state and both shapes, BUSY, DISPOSED, DEVICE_FAILED
+   */
+  writeState(name: string, value: TensorInput): Promise<void> {
+    return this.#alone(() => this.session.writeState(name, value));
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
     const release = this.session.acquire();
     try {
-      // The manifest's signature is what Inputs and Outputs were generated from.
-      return (await this.session.execute("run", inputs)) as unknown as Outputs;
+      return await work();
     } finally {
       release();
     }

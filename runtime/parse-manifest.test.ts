@@ -170,6 +170,11 @@ describe("parseManifest", () => {
     ["entries", (m) => delete m.entries.decode],
     ["entries.prefill.inputs", (m) => (m.entries.prefill.inputs[0].dtype = "f32")],
     ["entries.decode.outputs", (m) => (m.entries.decode.outputs[0].name = "scores")],
+    ["states[0].dims[0]", (m) => (m.states[0].dims = ["seq"])],
+    ["states[0].bytes", (m) => m.states[0].dims.push(2)],
+    ["states[0].offset", (m) => (m.states[0].offset = 4)],
+    ["states[0].offset", (m) => (m.states[0].offset = 2 ** 20)],
+    ["states[1].name", (m) => m.states.push(m.states[0])],
     ["regions.io", (m) => (m.regions.io = "large")],
     ["name", (m) => delete m.name],
   ])("names %s when it is wrong", (path, change) => {

@@ -76,6 +76,7 @@ export function checkManifest(value: unknown): Manifest {
   checkFiles(manifest);
   checkWeights(manifest);
   checkEntries(manifest);
+  checkStates(manifest);
   checkLanguageModel(manifest);
   checkWasm(manifest);
   checkWebgpu(manifest);
@@ -197,6 +198,27 @@ function checkEntries(manifest: Manifest): void {
           );
         }
       }
+    }
+  }
+}
+
+function checkStates({ states = [], regions }: Manifest): void {
+  const names = new Set<string>();
+  for (const [index, state] of states.entries()) {
+    const at = ["states", index];
+    if (names.has(state.name)) fail([...at, "name"], "each of the states once", state.name);
+    names.add(state.name);
+    let bytes: number = arrays[state.dtype].BYTES_PER_ELEMENT;
+    for (const [axis, dim] of state.dims.entries()) {
+      if (typeof dim === "string") fail([...at, "dims", axis], "a number", dim);
+      bytes *= dim;
+    }
+    if (state.bytes !== bytes) fail([...at, "bytes"], `${bytes}, what the elements take`, state.bytes);
+    if (state.offset % TENSOR_ALIGNMENT !== 0) {
+      fail([...at, "offset"], `a multiple of ${TENSOR_ALIGNMENT}`, state.offset);
+    }
+    if (state.offset + bytes > regions.state) {
+      fail([...at, "offset"], `at most ${regions.state - bytes}, inside the state region`, state.offset);
     }
   }
 }

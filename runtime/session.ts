@@ -1,7 +1,7 @@
 import { BitloomError } from "../errors/index.ts";
 import type { ByteRange, Device } from "./devices/device.ts";
 import { arrays } from "./dtypes.ts";
-import type { Manifest } from "./manifest.ts";
+import type { Manifest, TensorSlot } from "./manifest.ts";
 import { bindInputs, boundDims, type Tensor, type TensorInput } from "./tensors.ts";
 
 export type TensorInputs = Readonly<Record<string, TensorInput>>;
@@ -110,6 +110,38 @@ export class Session {
     this.assertAlive();
     const places = this.#placesOf(wanted);
     return tensorsOf(places, await this.#attempt(() => this.device.read(places)));
+  }
+
+  /** A copy of a state. @throws BitloomError INVALID_INPUT for one that the artifact does not name, DEVICE_FAILED */
+  async readState(name: string): Promise<Tensor> {
+    this.assertAlive();
+    const { dtype, dims, offset, bytes } = this.#stateOf(name);
+    const [data] = await this.#attempt(() => this.device.read([{ region: "state", offset, bytes }]));
+    return { data: new arrays[dtype](data!.buffer), dims };
+  }
+
+  /** Replaces a state. @throws BitloomError INVALID_INPUT naming the state and both shapes, DEVICE_FAILED */
+  async writeState(name: string, value: TensorInput): Promise<void> {
+    this.assertAlive();
+    const slot = this.#stateOf(name);
+    const { tensors } = bindInputs({ inputs: [slot], outputs: [], symbols: {} }, { [name]: value });
+    const { data } = tensors[0]!;
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    await this.#attempt(async () => this.device.write("state", slot.offset, bytes));
+  }
+
+  #stateOf(name: string): TensorSlot & { readonly dims: readonly number[] } {
+    const { states = [] } = this.manifest;
+    const slot = states.find((state) => state.name === name);
+    // parseManifest has seen to it that states have no symbols.
+    if (slot !== undefined) return slot as TensorSlot & { dims: number[] };
+    throw new BitloomError(
+      "INVALID_INPUT",
+      `The artifact has no state "${name}" that can be read or written`,
+      {
+        expected: states.length === 0 ? "no state" : states.map((state) => state.name).join(", "),
+      },
+    );
   }
 
   #placesOf(names: readonly string[]): readonly OutputPlace[] {

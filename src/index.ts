@@ -2,10 +2,10 @@ export { BitloomError, type ErrorCode } from "../errors/index.ts";
 export { type Checkpoint, openCheckpoint } from "./checkpoint/huggingface.ts";
 export { safetensorsSource } from "./checkpoint/safetensors-source.ts";
 export { type MemoryParameter, memorySource, type ParameterSource } from "./checkpoint/source.ts";
+export type { CompileProgress } from "./compiler/artifact.ts";
 export { compileCheckpoint } from "./compiler/checkpoint.ts";
 export {
   type CompileOptions,
-  type CompileProgress,
   type CompileReport,
   compile,
 } from "./compiler/compile.ts";

@@ -43,7 +43,7 @@ export interface Device {
     outputs: readonly string[],
     ranges: readonly ByteRange[],
   ): Promise<Uint8Array<ArrayBuffer>[]>;
-  /** Copies of parts of `io` as the last run left them. @throws BitloomError DEVICE_FAILED */
+  /** Copies of parts of regions as the last run or write left them; of states, one at a time. @throws BitloomError DEVICE_FAILED */
   read(ranges: readonly ByteRange[]): Promise<Uint8Array<ArrayBuffer>[]>;
   /** Releases memory and threads; safe to call twice. */
   dispose(): Promise<void>;

@@ -4,29 +4,14 @@ import { schedule, targetNames } from "../../codegen/schedule/schedule.ts";
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { partitionParameters } from "../../ir/passes/partition-parameters.ts";
-import { throwIfAborted } from "../../runtime/abort.ts";
-import { artifactPath, FORMAT_VERSION, type Manifest, WASM_MAX_THREADS } from "../../runtime/manifest.ts";
-import { checkManifest } from "../../runtime/parse-manifest.ts";
+import { artifactPath, type Manifest, WASM_MAX_THREADS } from "../../runtime/manifest.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
 import { type AnyModel, isModel } from "../dsl/model.ts";
 import { describe, invalidOption, knownOptions, requirePath } from "../dsl/options.ts";
-import { version } from "../version.ts";
-import { ArtifactFolder } from "./artifact-folder.ts";
-import { checkArchitectures, writeCudaTarget } from "./cuda-target.ts";
-import { formatManifest } from "./format-manifest.ts";
+import { type CompileProgress, type TargetReport, writeArtifact } from "./artifact.ts";
+import { checkArchitectures } from "./cuda-target.ts";
 import { loaderSource, loaderTypes } from "./loader-files.ts";
 import { type BuildBounds, type HeadStorage, headStorages, lowerModel } from "./lower.ts";
-import { weightFiller } from "./prepare/index.ts";
-import { writeWasmTarget } from "./wasm-target.ts";
-import { writeWebgpuTarget } from "./webgpu-target.ts";
-import { writeWeights } from "./weights-file.ts";
-
-export interface CompileProgress {
-  readonly stage: string;
-  /** Bytes of the stage done and to do, where they are known. */
-  readonly loaded?: number;
-  readonly total?: number;
-}
 
 export interface CompileOptions {
   /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
@@ -51,17 +36,6 @@ export interface CompileOptions {
   readonly verify?: boolean;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CompileProgress) => void;
-}
-
-/** What a build made for one target. */
-export interface TargetReport {
-  readonly name: TargetName;
-  /** Kernels, and the bytes of them that a device loads. */
-  readonly kernels: { readonly count: number; readonly bytes: number };
-  /** Bytes of device memory with every symbol at its bound. */
-  readonly memoryBytes: number;
-  /** What people should know besides. */
-  readonly note?: string;
 }
 
 /** What a build made, for people. */
@@ -120,73 +94,45 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
     onStage: (stage, entry, graph) => counts.set(`${entry} ${stage}`, operations(graph)),
   });
   const plan = await schedule(graphs, { targets, maxThreads, checks: true });
-  throwIfAborted(signal);
+  const isLanguageModel = model.kind === "language-model";
+  const written = await writeArtifact(plan, {
+    out,
+    name: model.name,
+    weights,
+    cudaArchitectures,
+    files: {
+      ...files,
+      "index.js": loaderSource(isLanguageModel),
+      "index.d.ts": loaderTypes(model.name, plan.entries.run!, isLanguageModel),
+      "package.json": '{ "type": "module" }\n',
+    },
+    ...(model.kind === "language-model" && { languageModel: describeLanguageModel(model, plan, bounds) }),
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+  });
 
-  const folder = await ArtifactFolder.create(out);
-  try {
-    const isLanguageModel = model.kind === "language-model";
-    const written = await writeTargets(folder, plan, cudaArchitectures);
-    const graphMs = performance.now() - started;
-
-    const fill = await weightFiller(weights);
-    const total = plan.regions.weights;
-    const packed = await writeWeights(folder, plan, async (buffer, write) => {
-      let loaded = buffer.offset;
-      await fill(buffer, async (bytes) => {
-        throwIfAborted(signal);
-        await write(bytes);
-        loaded += bytes.length;
-        onProgress?.({ stage: "packing weights", loaded, total });
-      });
-    });
-    for (const [name, content] of Object.entries(files)) await folder.write(name, content);
-    await folder.write("index.js", loaderSource(isLanguageModel));
-    await folder.write("index.d.ts", loaderTypes(model.name, plan.entries.run!, isLanguageModel));
-    await folder.write("package.json", '{ "type": "module" }\n');
-
-    const manifest: Manifest = {
-      format: "bitloom",
-      formatVersion: FORMAT_VERSION,
-      generator: `bitloom ${version}`,
-      name: model.name,
-      files: [...folder.files],
-      weights: packed,
-      regions: { io: plan.regions.io, state: plan.regions.state },
-      entries: { ...plan.entries },
-      targets: written.targets,
-      ...(model.kind === "language-model" && { languageModel: describeLanguageModel(model, plan, bounds) }),
-    };
-    // What every load asks of a manifest, asked once before anyone can load it.
-    checkManifest(manifest);
-    await folder.write("manifest.json", formatManifest(manifest));
-    throwIfAborted(signal);
-    await folder.commit();
-
-    const parameters = model.parameters().map(({ dims }) => dims.reduce((product, dim) => product * dim, 1));
-    const count = parameters.reduce((sum, size) => sum + size, 0);
-    return {
-      out: resolve(out),
-      isLanguageModel,
-      entries: Object.fromEntries(
-        Object.keys(graphs).map((name) => [
-          name,
-          {
-            described: counts.get(`${name} bind`)!,
-            lowered: counts.get(`${name} lower`)!,
-            fused: counts.get(`${name} fuse`)!,
-            steps: Math.max(...Object.values(plan.targets).map(({ plans }) => plans[name]!.length)),
-          },
-        ]),
-      ),
-      targets: written.reports,
-      parameters: { count, f32Bytes: 4 * count },
-      weights: packed.bytes,
-      timings: { graphMs, weightsMs: performance.now() - started - graphMs },
-    };
-  } catch (error) {
-    await folder.discard();
-    throw error;
-  }
+  const parameters = model.parameters().map(({ dims }) => dims.reduce((product, dim) => product * dim, 1));
+  const count = parameters.reduce((sum, size) => sum + size, 0);
+  const graphMs = written.targetsAt - started;
+  return {
+    out: resolve(out),
+    isLanguageModel,
+    entries: Object.fromEntries(
+      Object.keys(graphs).map((name) => [
+        name,
+        {
+          described: counts.get(`${name} bind`)!,
+          lowered: counts.get(`${name} lower`)!,
+          fused: counts.get(`${name} fuse`)!,
+          steps: Math.max(...Object.values(plan.targets).map(({ plans }) => plans[name]!.length)),
+        },
+      ]),
+    ),
+    targets: written.targets,
+    parameters: { count, f32Bytes: 4 * count },
+    weights: plan.regions.weights,
+    timings: { graphMs, weightsMs: performance.now() - started - graphMs },
+  };
 }
 
 /** What TypeScript would have caught, and numbers out of range, before any work is done. */
@@ -215,26 +161,6 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
   if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > WASM_MAX_THREADS) {
     throw invalidOption("maxThreads", `a whole number from 1 to ${WASM_MAX_THREADS}`, maxThreads);
   }
-}
-
-/** Writes what each planned target needs. */
-async function writeTargets(folder: ArtifactFolder, plan: Plan, architectures: readonly string[]) {
-  const wasm = plan.targets.wasm && (await writeWasmTarget(folder, plan));
-  const webgpu = plan.targets.webgpu && (await writeWebgpuTarget(folder, plan));
-  const cuda = plan.targets.cuda && (await writeCudaTarget(folder, plan, architectures));
-  const targets: Manifest["targets"] = {
-    ...(wasm && { wasm: wasm.target }),
-    ...(webgpu && { webgpu: webgpu.target }),
-    ...(cuda && { cuda: cuda.target }),
-  };
-  const reports = Object.entries({ wasm, webgpu, cuda }).flatMap(([name, written]): TargetReport[] => {
-    if (written === undefined) return [];
-    const { target, kernelBytes, memoryBytes } = written;
-    const kernels = { count: target.kernels.length, bytes: kernelBytes };
-    const note = "note" in written ? { note: written.note } : {};
-    return [{ name: name as TargetName, kernels, memoryBytes, ...note }];
-  });
-  return { targets, reports };
 }
 
 /** Names that the compiler gives to files of its own. */

@@ -1,5 +1,6 @@
-/** Training: losses, optimizers and the training step, all of them graphs. */
+/** Training: losses, optimizers and the training step as graphs, and what compiles them. */
 export { type AdamWOptions, adamW } from "./adamw.ts";
+export { type CompileTrainingOptions, compileTraining } from "./compile-training.ts";
 export {
   type CrossEntropyOptions,
   crossEntropyLoss,
@@ -10,4 +11,12 @@ export {
 } from "./loss.ts";
 export type { Optimizer, TrainedParameter, UpdateContext, WeightDecay } from "./optimizer.ts";
 export { type SgdOptions, sgd } from "./sgd.ts";
-export { type TrainingGraphOptions, type TrainStepOptions, trainingGraph, trainStep } from "./train-step.ts";
+export {
+  lossGraph,
+  type TrainingEntries,
+  type TrainingGraphOptions,
+  type TrainStepOptions,
+  trainingEntries,
+  trainingGraph,
+  trainStep,
+} from "./train-step.ts";

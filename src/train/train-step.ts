@@ -1,4 +1,7 @@
-/** One step of training as one graph: forward, backward, clipping, update. */
+/**
+ * A step of training as graphs: forward, backward, clipping, update. As one, or as entries that share their states, so
+ * that gradients of several calls add up and a loss can be looked at before anything is updated.
+ */
 import { BitloomError } from "../../errors/index.ts";
 import { makeValue } from "../../ir/builder.ts";
 import type { Graph, State, Value } from "../../ir/graph.ts";
@@ -30,39 +33,125 @@ export interface TrainStepOptions {
  * @throws BitloomError as `gradient` does, and INVALID_GRAPH where a name is taken.
  */
 export function trainStep(graph: Graph, options: TrainStepOptions): Graph {
-  const { optimizer, loss = "loss", parameters, clipNorm } = options;
+  const { loss = "loss" } = options;
+  const differentiated = differentiate(graph, options);
+  const norm = globalNorm(differentiated.parameters);
+  const learningRate = scalarInput("learning_rate");
+  const states = new StepStates(graph);
+  updateParameters(states, differentiated.parameters, { ...options, norm, learningRate });
+  return states.finish({
+    ...graph,
+    inputs: [...graph.inputs, learningRate],
+    outputs: [
+      { name: loss, value: differentiated.loss },
+      { name: "gradient_norm", value: norm },
+    ],
+  });
+}
+
+/** A step of training in parts. All have the trained parameters as states, and `update` what the optimizer keeps. */
+export interface TrainingEntries {
+  /** The graph's inputs to loss and `gradient_norm`; states `<path>.gradient` become the gradients' share of a step. */
+  readonly gradients: Graph;
+  /** The same, but the gradients are added to; absent where a step takes one call. */
+  readonly accumulate?: Graph;
+  /** From `learning_rate` and, where gradients are clipped, `gradient_norm`, both f32 [], to new parameters. */
+  readonly update: Graph;
+  /** The graph's inputs to its loss. */
+  readonly evaluate: Graph;
+}
+
+/**
+ * `trainStep` in parts: `gradients`, then `accumulate` for all further calls of a step, and `update`.
+ * @param accumulation calls that make one step, each with the same weight
+ * @throws BitloomError as `trainStep`
+ */
+export function trainingEntries(
+  graph: Graph,
+  accumulation: number,
+  options: TrainStepOptions,
+): TrainingEntries {
+  const { loss = "loss", clipNorm } = options;
+  const differentiated = differentiate(graph, options);
+  const { parameters } = differentiated;
+  const lossOutput = { name: loss, value: differentiated.loss };
+
+  const gradientsOf = (keep: (current: Value, share: Value) => Value): Graph => {
+    const states = new StepStates(graph);
+    const kept = parameters.map((parameter) => {
+      const { path, value, gradient: own } = parameter;
+      states.train(path, value, value);
+      const share = accumulation === 1 ? own : mul(own, 1 / accumulation);
+      const next = states.add(gradientName(path), value.type.dims, (current) => keep(current, share));
+      return { ...parameter, gradient: next };
+    });
+    const norm = { name: "gradient_norm", value: globalNorm(kept) };
+    return states.finish({ ...graph, outputs: [lossOutput, norm] });
+  };
+
+  const learningRate = scalarInput("learning_rate");
+  const norm = scalarInput("gradient_norm");
+  const updated = new StepStates(graph);
+  const summed = parameters.map((parameter) => {
+    const { path, value } = parameter;
+    return { ...parameter, gradient: updated.add(gradientName(path), value.type.dims, (current) => current) };
+  });
+  updateParameters(updated, summed, { ...options, norm, learningRate });
+  const inputs = clipNorm === undefined ? [learningRate] : [learningRate, norm];
+
+  const evaluated = new StepStates(graph);
+  for (const { path, value } of parameters) evaluated.train(path, value, value);
+  return {
+    gradients: gradientsOf((_current, share) => share),
+    ...(accumulation > 1 && { accumulate: gradientsOf(add) }),
+    update: updated.finish({ ...graph, symbols: new Map(), inputs, outputs: [] }),
+    evaluate: evaluated.finish({ ...graph, outputs: [lossOutput] }),
+  };
+}
+
+/** The loss, and the trained parameters with their gradients. */
+function differentiate(
+  graph: Graph,
+  { loss = "loss", parameters, clipNorm }: TrainStepOptions,
+): { readonly loss: Value; readonly parameters: readonly TrainedParameter[] } {
   if (clipNorm !== undefined) positiveNumber("trainStep: clipNorm", clipNorm);
-  const differentiated = gradient(graph, { loss, ...(parameters && { parameters }) });
-  const outputs = new Map(differentiated.outputs.map(({ name, value }) => [name, value]));
-  const all = graph.parameters.flatMap((value): TrainedParameter[] => {
+  const { outputs } = gradient(graph, { loss, ...(parameters && { parameters }) });
+  const values = new Map(outputs.map(({ name, value }) => [name, value]));
+  const trained = graph.parameters.flatMap((value): TrainedParameter[] => {
     const path = pathOf(value);
-    const own = outputs.get(gradientName(path));
+    const own = values.get(gradientName(path));
     return own ? [{ path, value, gradient: own }] : [];
   });
-  if (all.length === 0) {
+  if (trained.length === 0) {
     throw new BitloomError("INVALID_GRAPH", `${graph.name} has nothing to train`, {
       expected: "at least one dense parameter of f32",
       hint: "Packed ternary weights cannot be trained: start from latent ones.",
     });
   }
-  const norm = globalNorm(all);
+  return { loss: values.get(loss)!, parameters: trained };
+}
+
+/** Has the optimizer make each parameter's next value from its gradient, clipped by the common norm. */
+function updateParameters(
+  states: StepStates,
+  parameters: readonly TrainedParameter[],
+  how: Pick<TrainStepOptions, "optimizer" | "clipNorm"> & {
+    readonly norm: Value;
+    readonly learningRate: Value;
+  },
+): void {
+  const { optimizer, clipNorm, norm, learningRate } = how;
   // PyTorch's clip_grad_norm_ has the same 1e-6.
   const scale = clipNorm === undefined ? undefined : min(div(clipNorm, add(norm, 1e-6)), 1);
-  const learningRate = makeValue(dense("f32", []), { kind: "input", name: "learning_rate" }, "learning_rate");
-  const states = new StepStates(graph);
   const update = optimizer.begin({ learningRate, state: (...args) => states.add(...args) });
-  for (const { path, value, gradient: own } of all) {
+  for (const { path, value, gradient: own } of parameters) {
     const next = update({ path, value, gradient: scale ? mul(own, scale) : own });
     states.train(path, value, next);
   }
-  return states.finish({
-    ...differentiated,
-    inputs: [...graph.inputs, learningRate],
-    outputs: [
-      { name: loss, value: outputs.get(loss)! },
-      { name: "gradient_norm", value: norm },
-    ],
-  });
+}
+
+function scalarInput(name: string): Value {
+  return makeValue(dense("f32", []), { kind: "input", name }, name);
 }
 
 function globalNorm(parameters: readonly TrainedParameter[]): Value {
@@ -139,7 +228,16 @@ export interface TrainingGraphOptions extends Omit<TrainStepOptions, "loss"> {
  */
 export function trainingGraph(model: AnyModel, options: TrainingGraphOptions): Graph {
   const { loss, symbols, verify, ...step } = options;
+  const graph = lossGraph(model, { ...(loss && { loss }), ...(symbols && { symbols }) });
+  return runForwardPipeline(trainStep(graph, step), verify === undefined ? {} : { verify });
+}
+
+/** A described model with the loss it is trained on: a language model's on whole sequences. */
+export function lossGraph(
+  model: AnyModel,
+  { loss, symbols }: Pick<TrainingGraphOptions, "loss" | "symbols">,
+): Graph {
   const traced = wholeSequences.run(model.trace(symbols ? { symbols } : {}));
   const withLoss = loss ?? (model.kind === "language-model" ? crossEntropyLoss : (graph: Graph) => graph);
-  return runForwardPipeline(trainStep(withLoss(traced), step), verify === undefined ? {} : { verify });
+  return withLoss(traced);
 }

@@ -28,7 +28,7 @@ export const nanoTraining: NanoTraining = JSON.parse(readFileSync(`${folder}/gol
 
 const symbols = { batch: { max: 4 }, seq: { max: 32 } };
 
-async function nanoModel() {
+export async function nanoModel() {
   const { config, source } = await openCheckpoint(folder);
   await source.close();
   return languageModel(config);

@@ -171,7 +171,7 @@ class WebgpuDevice implements Device {
   #kernels: Awaited<ReturnType<typeof compileKernels>> = new Map();
   #programs: ReadonlyMap<string, EntryProgram> = new Map();
   #regions!: Readonly<Record<Region, RegionBuffers>>;
-  /** Where outputs are copied to be read. */
+  /** Where outputs, or a state, are copied to be read. */
   #staging!: GPUBuffer;
   #inFlight = 0;
   #isDisposed = false;
@@ -232,7 +232,8 @@ class WebgpuDevice implements Device {
       const outputs = programs
         .flatMap(({ reads }) => reads)
         .map((ranges) => ranges.reduce((sum, { bytes }) => sum + wholeWords(bytes), 0));
-      this.#staging = this.#create("outputs", Math.max(4, ...outputs), MAP_READ | COPY_DST);
+      const states = (this.#manifest.states ?? []).map(({ bytes }) => wholeWords(bytes));
+      this.#staging = this.#create("outputs", Math.max(4, ...outputs, ...states), MAP_READ | COPY_DST);
       this.#programs = new Map(
         programs.map(({ name, symbols, steps }) => [
           name,

@@ -1,0 +1,132 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { interpret } from "../../ir/interpret.ts";
+import { type Tensor, tensor } from "../../ir/tensor.ts";
+import { load, type Model } from "../../runtime/index.ts";
+import { nanoBatch, nanoModel, nanoTensors, nanoTraining } from "../../test/support/nano-train.ts";
+import { relativeL2 } from "../../test/support/tolerance.ts";
+import { bitLinear } from "../dsl/layers/bit-linear.ts";
+import { linear } from "../dsl/layers/linear.ts";
+import { defineModel } from "../dsl/model.ts";
+import { f32 } from "../dsl/tensor.ts";
+import { compileTraining } from "./compile-training.ts";
+import { adamW, lossGraph, squaredErrorLoss, trainingEntries, trainStep } from "./index.ts";
+
+const { betas, eps, weight_decay: weightDecay, lr } = nanoTraining.optimizer;
+const optimizer = adamW({ betas, eps, weightDecay });
+
+/** A tensor as calls take it. */
+const given = ({ data, type }: Tensor) => ({
+  data: data as Float32Array | Int32Array,
+  dims: type.dims as readonly number[],
+});
+
+describe("the reference implementation's run through a compiled artifact", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "bitloom-training-"));
+    const symbols = { batch: { max: 4 }, seq: { max: 32 } };
+    await compileTraining(await nanoModel(), { out: join(folder, "whole"), optimizer, symbols });
+    await compileTraining(await nanoModel(), {
+      out: join(folder, "parts"),
+      optimizer,
+      symbols: { ...symbols, batch: { max: 2 } },
+      accumulation: 2,
+      clipNorm: 1e9,
+    });
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  const open = async (name: string): Promise<Model> => {
+    const model = await load(join(folder, name), { threads: 2 });
+    for (const [path, value] of Object.entries(await nanoTensors("model")))
+      await model.writeState(path, given(value));
+    return model;
+  };
+  const batch = (step: number) => {
+    const { tokens, targets } = nanoBatch(step);
+    return { tokens: given(tokens!), targets: given(targets!) };
+  };
+  const number = (value: { data: ArrayLike<number | bigint> } | undefined) => Number(value!.data[0]);
+  const rate = Float32Array.of(lr);
+
+  test("losses, gradient norms, evaluation and weights", async () => {
+    const model = await open("whole");
+    for (const [step, loss] of nanoTraining.losses.entries()) {
+      const evaluated = await model.call("evaluate", batch(step));
+      const outputs = await model.call("gradients", batch(step));
+      expect(number(evaluated.loss)).toBe(number(outputs.loss));
+      expect(Math.abs(number(outputs.loss) / loss - 1), `loss of step ${step}`).toBeLessThan(1e-3);
+      const norm = number(outputs.gradient_norm) / nanoTraining.grad_norms[step]!;
+      expect(Math.abs(norm - 1), `gradient norm of step ${step}`).toBeLessThan(1e-2);
+      await model.call("update", { learning_rate: rate });
+    }
+    for (const [path, want] of Object.entries(await nanoTensors("final"))) {
+      const { data } = await model.readState(path);
+      expect(relativeL2({ ...want, data: data as Float32Array }, want), path).toBeLessThan(1e-2);
+    }
+    await model.dispose();
+  });
+
+  test("a step in two calls is the step in one", async () => {
+    const [whole, parts] = [await open("whole"), await open("parts")];
+    const { tokens, targets } = batch(0);
+    const half = (from: number) => ({
+      tokens: { data: tokens.data.slice(from * 32, (from + 2) * 32) as Int32Array, dims: [2, 32] },
+      targets: { data: targets.data.slice(from * 32, (from + 2) * 32) as Int32Array, dims: [2, 32] },
+    });
+    const one = await whole.call("gradients", { tokens, targets });
+    const first = await parts.call("gradients", half(0));
+    const second = await parts.call("accumulate", half(2));
+    expect((number(first.loss) + number(second.loss)) / 2).toBeCloseTo(number(one.loss), 5);
+    expect(number(second.gradient_norm)).toBeCloseTo(number(one.gradient_norm), 5);
+    await parts.call("update", {
+      learning_rate: rate,
+      gradient_norm: second.gradient_norm as { data: Float32Array; dims: number[] },
+    });
+    await whole.call("update", { learning_rate: rate });
+    const path = "model.layers.0.mlp.down_proj.weight";
+    const [a, b] = [await whole.readState(path), await parts.readState(path)];
+    const dims = a.dims;
+    expect(
+      relativeL2(tensor("f32", dims, b.data as Float32Array), tensor("f32", dims, a.data as Float32Array)),
+    ).toBeLessThan(1e-4);
+    await Promise.all([whole.dispose(), parts.dispose()]);
+  });
+});
+
+test("the entries compute the bits of the step that is one graph", () => {
+  const model = defineModel({
+    name: "mlp",
+    inputs: { x: f32("batch", 6) },
+    layers: { up: bitLinear(6, 8), down: linear(8, 2, { bias: true }) },
+    forward: ({ x }, { up, down }) => ({ y: down(up(x)) }),
+  });
+  const graph = lossGraph(model, { loss: (traced) => squaredErrorLoss(traced, { output: "y" }) });
+  const options = { optimizer: adamW(), clipNorm: 0.05 };
+  const entries = trainingEntries(graph, 1, options);
+  const value = (length: number, seed: number) =>
+    Float32Array.from({ length }, (_, i) => Math.sin(i * 12.9898 + seed));
+  const inputs = { x: tensor("f32", [4, 6], value(24, 0)), targets: tensor("f32", [4, 2], value(8, 1)) };
+  const rate = tensor("f32", [], [0.1]);
+  const states = {
+    "up.weight": tensor("f32", [8, 6], value(48, 2)),
+    "down.weight": tensor("f32", [2, 8], value(16, 3)),
+    "down.bias": tensor("f32", [2], value(2, 4)),
+  };
+  const whole = interpret(trainStep(graph, options), {
+    inputs: { ...inputs, learning_rate: rate },
+    parameters: {},
+    states,
+  });
+  const gradients = interpret(entries.gradients, { inputs, parameters: {}, states });
+  const updated = interpret(entries.update, {
+    inputs: { learning_rate: rate, gradient_norm: gradients.outputs.gradient_norm! },
+    parameters: {},
+    states: gradients.states,
+  });
+  expect(gradients.outputs).toEqual(whole.outputs);
+  for (const [name, state] of Object.entries(whole.states)) expect(updated.states[name], name).toEqual(state);
+});

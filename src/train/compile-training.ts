@@ -1,0 +1,70 @@
+import type { TargetName } from "../../codegen/schedule/plan.ts";
+import { schedule } from "../../codegen/schedule/schedule.ts";
+import { BitloomError } from "../../errors/index.ts";
+import type { Graph } from "../../ir/graph.ts";
+import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
+import { memorySource } from "../checkpoint/source.ts";
+import { type CompileProgress, writeArtifact } from "../compiler/artifact.ts";
+import type { AnyModel } from "../dsl/model.ts";
+import { positiveInteger } from "../dsl/options.ts";
+import { lossGraph, type TrainingGraphOptions, trainingEntries } from "./train-step.ts";
+
+export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "parameters"> {
+  /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
+  readonly out: string;
+  /** Calls whose gradients are averaged to one step. Default 1. */
+  readonly accumulation?: number;
+  /** What to compile for. Default: `wasm` alone. */
+  readonly targets?: readonly TargetName[];
+  /** Most threads a session may use; each has its own scratch memory. Default 32. */
+  readonly maxThreads?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: CompileProgress) => void;
+}
+
+/**
+ * Compiles a model's training into an artifact that the runtime loads as any other. Its entries are those of
+ * `TrainingEntries`; its states, which `Model.readState` and `writeState` reach by name, are the model's parameters
+ * (f32, by path, zero at load), `<path>.gradient`, and what the optimizer keeps.
+ * @throws BitloomError of the model's description, INVALID_OPTION, INVALID_GRAPH, UNSUPPORTED_OP, WRITE_FAILED,
+ *   ABORTED, and LIMIT_EXCEEDED for a step that needs more memory than a target has
+ */
+export async function compileTraining(model: AnyModel, options: CompileTrainingOptions): Promise<void> {
+  const { out, accumulation = 1, targets = ["wasm"], maxThreads = 32, loss, symbols, verify } = options;
+  const { signal, onProgress, optimizer, clipNorm } = options;
+  positiveInteger("accumulation", accumulation);
+  onProgress?.({ stage: "compiling the training step" });
+  const graph = lossGraph(model, { ...(loss && { loss }), ...(symbols && { symbols }) });
+  const step = { optimizer, ...(clipNorm !== undefined && { clipNorm }) };
+  const entries = Object.entries<Graph>({ ...trainingEntries(graph, accumulation, step) });
+  const lowered = entries.map(([name, entry]) => [
+    name,
+    runForwardPipeline(entry, verify === undefined ? {} : { verify }),
+  ]);
+  const plan = await schedule(Object.fromEntries(lowered), { targets, maxThreads, checks: true }).catch(
+    lowerTheStep,
+  );
+  await writeArtifact(plan, {
+    out,
+    name: model.name,
+    // Nothing but constants: parameters are states.
+    weights: memorySource(new Map()),
+    cudaArchitectures: [],
+    files: {},
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+  });
+}
+
+/** What to change where a step takes more memory than there is. */
+export function lowerTheStep(error: unknown): never {
+  if (error instanceof BitloomError && (error.code === "LIMIT_EXCEEDED" || error.code === "OUT_OF_MEMORY")) {
+    throw new BitloomError(error.code, "A training step needs more memory than there is", {
+      ...(error.expected !== undefined && { expected: error.expected }),
+      ...(error.received !== undefined && { received: error.received }),
+      hint: "Lower `batch`, and raise `accumulation` by as much to keep the step; or lower `sequence`.",
+      cause: error,
+    });
+  }
+  throw error;
+}
