@@ -1,7 +1,7 @@
-import { afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterEach, beforeAll, describe, expect, it, test, vi } from "vitest";
 import { type FakeArtifact, fakeArtifact, memorySource, seal } from "../test/support/fake-artifact.ts";
 import { createWasmDevice } from "./devices/wasm/wasm-device.ts";
-import { type LoadOptions, load, type Model } from "./index.ts";
+import { type LanguageModel, type LoadOptions, load, type Model } from "./index.ts";
 
 let artifact: FakeArtifact;
 beforeAll(async () => {
@@ -24,6 +24,47 @@ const plain = async (threads = 1) => {
   loaded.push(model);
   return model;
 };
+
+describe("states", () => {
+  it("are copied out and in, by name", async () => {
+    const model = (await open()) as LanguageModel;
+    expect(await model.readState("seen")).toEqual({ data: new Int32Array(24), dims: [24] });
+    const expected = await model.prefill([3, 1, 4]);
+    const seen = await model.readState("seen");
+    expect(seen.data).not.toEqual(new Int32Array(24));
+    model.reset();
+    await model.writeState("seen", new Int32Array(24).fill(9));
+    expect((await model.readState("seen")).data).toEqual(new Int32Array(24).fill(9));
+    await model.writeState("seen", seen);
+    expect((await model.readState("seen")).data).toEqual(seen.data);
+    expect(await model.prefill([3, 1, 4])).toEqual(expected);
+  });
+
+  it.each([
+    ["another name", "saw", new Int32Array(24)],
+    ["another length", "seen", new Int32Array(23)],
+    ["another dtype", "seen", new Float32Array(24)],
+    ["other dims", "seen", { data: new Int32Array(24), dims: [4, 6] }],
+  ])("refuse %s, and stay as they were", async (_, name, value) => {
+    const model = await open();
+    await expect(model.writeState(name, value)).rejects.toMatchObject({ code: "INVALID_INPUT" });
+    expect((await model.readState("seen")).data).toEqual(new Int32Array(24));
+  });
+
+  it("wait for nobody's call", async () => {
+    const model = await plain();
+    const running = model.run({ x: new Float32Array(4) });
+    await expect(model.readState("seen")).rejects.toMatchObject({ code: "BUSY" });
+    await running;
+  });
+});
+
+test("any entry of the manifest can be called", async () => {
+  const model = await plain();
+  const x = Float32Array.of(1, 2, 3, 4);
+  expect(await model.call("run", { x })).toEqual(await model.run({ x }));
+  await expect(model.call("walk", { x })).rejects.toMatchObject({ code: "INVALID_OPTION" });
+});
 
 describe("run", () => {
   it("copies inputs in and outputs out, with the shapes the inputs settle", async () => {

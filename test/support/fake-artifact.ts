@@ -271,6 +271,8 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
       ],
     },
     regions,
+    // What the language model has seen, by position.
+    states: [{ name: "seen", dtype: "i32", dims: [contextLength], offset: 0, bytes: regions.state }],
     entries: {
       run: {
         inputs: [x],

@@ -84,6 +84,17 @@ describe.skipIf(missingTools !== undefined)(`CUDA (${missingTools ?? "over a fak
       expect((await generate(model)).tokens).toEqual((await generate(wasm)).tokens);
     });
 
+    it("copies a state out and in", async () => {
+      const model = (await open()) as LanguageModel;
+      await model.prefill([3, 1, 4]);
+      const seen = await model.readState("seen");
+      const { data } = seen;
+      await model.prefill([2, 7, 1]);
+      await model.writeState("seen", seen);
+      expect(await model.readState("seen")).toEqual({ data, dims: [24] });
+      expect(data.some((value) => value !== 0)).toBe(true);
+    });
+
     it.each([0, 4, 1000, 4096])("has %i bytes of weights in their place", async (weightsBytes) => {
       const some = await build({ weightsBytes, cubin });
       const model = await open({}, some.files);

@@ -84,6 +84,17 @@ describe("WebGPU", () => {
     expect((await generate(model)).tokens).toEqual((await generate(wasm)).tokens);
   });
 
+  it("copies a state out and in", async () => {
+    const model = (await open()) as LanguageModel;
+    await model.prefill([3, 1, 4]);
+    const seen = await model.readState("seen");
+    const { data } = seen;
+    await model.prefill([2, 7, 1]);
+    await model.writeState("seen", seen);
+    expect(await model.readState("seen")).toEqual({ data, dims: [24] });
+    expect(data.some((value) => value !== 0)).toBe(true);
+  });
+
   it("takes the variants that the device meets", async () => {
     const broken = await spoilt(withFile("kernels/double.subgroups.wgsl", "not WGSL"));
     offer(changed({ features: [] }));
