@@ -19,7 +19,7 @@ const optimizer = adamW({ betas, eps, weightDecay });
 
 /** A tensor as calls take it. */
 const given = ({ data, type }: Tensor) => ({
-  data: data as Float32Array | Int32Array,
+  data: data as Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>,
   dims: type.dims as readonly number[],
 });
 
@@ -36,7 +36,7 @@ describe("the reference implementation's run through a compiled artifact", () =>
       accumulation: 2,
       clipNorm: 1e9,
     });
-  });
+  }, 60_000);
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
   const open = async (name: string): Promise<Model> => {
@@ -74,8 +74,14 @@ describe("the reference implementation's run through a compiled artifact", () =>
     const [whole, parts] = [await open("whole"), await open("parts")];
     const { tokens, targets } = batch(0);
     const half = (from: number) => ({
-      tokens: { data: tokens.data.slice(from * 32, (from + 2) * 32) as Int32Array, dims: [2, 32] },
-      targets: { data: targets.data.slice(from * 32, (from + 2) * 32) as Int32Array, dims: [2, 32] },
+      tokens: {
+        data: tokens.data.slice(from * 32, (from + 2) * 32) as Int32Array<ArrayBuffer>,
+        dims: [2, 32],
+      },
+      targets: {
+        data: targets.data.slice(from * 32, (from + 2) * 32) as Int32Array<ArrayBuffer>,
+        dims: [2, 32],
+      },
     });
     const one = await whole.call("gradients", { tokens, targets });
     const first = await parts.call("gradients", half(0));
@@ -84,7 +90,7 @@ describe("the reference implementation's run through a compiled artifact", () =>
     expect(number(second.gradient_norm)).toBeCloseTo(number(one.gradient_norm), 5);
     await parts.call("update", {
       learning_rate: rate,
-      gradient_norm: second.gradient_norm as { data: Float32Array; dims: number[] },
+      gradient_norm: second.gradient_norm as { data: Float32Array<ArrayBuffer>; dims: number[] },
     });
     await whole.call("update", { learning_rate: rate });
     const path = "model.layers.0.mlp.down_proj.weight";
