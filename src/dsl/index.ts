@@ -47,6 +47,7 @@ export {
   repeat,
 } from "./layer.ts";
 export { type BitLinear, type BitLinearOptions, bitLinear } from "./layers/bit-linear.ts";
+export { type BitLinearLRC, type BitLinearLRCOptions, bitLinearLRC } from "./layers/bit-linear-lrc.ts";
 export { type Embedding, embedding } from "./layers/embedding.ts";
 export { type KeyValueCache, keyValueCache } from "./layers/key-value-cache.ts";
 export { type Linear, type LinearOptions, linear } from "./layers/linear.ts";

@@ -11,6 +11,7 @@ import {
   requireForward,
   type TraceOptions,
   withBounds,
+  withLayers,
   wrongResult,
 } from "./model.ts";
 import { invalidOption, knownOptions, positiveInteger } from "./options.ts";
@@ -72,13 +73,18 @@ export interface LanguageModelTraceOptions extends TraceOptions {
 
 /** A described language model, ready to be compiled. */
 export interface LanguageModel<V extends number = number>
-  extends Omit<Model<LanguageModelInputs, { logits: Tensor<"f32", ["batch", "seq", V]> }>, "kind" | "trace"> {
+  extends Omit<
+    Model<LanguageModelInputs, { logits: Tensor<"f32", ["batch", "seq", V]> }>,
+    "kind" | "trace" | typeof withLayers
+  > {
   readonly kind: "language-model";
   readonly vocabularySize: V;
   readonly contextLength: number;
   readonly bosToken: number | null;
   readonly eosTokens: readonly number[];
   trace(options?: LanguageModelTraceOptions): Graph;
+  /** The model that `change` makes of this one's layers; forward stays. */
+  [withLayers](change: (layers: NamedLayers) => NamedLayers): LanguageModel<V>;
 }
 
 const DEFAULT_CHUNK = 64;
@@ -166,5 +172,6 @@ export function defineLanguageModel<const V extends number, L extends NamedLayer
       }
       return finish(trace, { logits }, location);
     },
+    [withLayers]: (change) => defineLanguageModel({ ...definition, layers: change(layers) as L }),
   };
 }

@@ -20,6 +20,8 @@ export interface LayerDeclaration {
 
 const declaration = Symbol("bitloom.layer");
 const children = Symbol("bitloom.block");
+const unnamed = Symbol("bitloom.unnamed");
+const rebuild = Symbol("bitloom.rebuild");
 
 /**
  * A piece of a model that owns parameters or state. Its path in the `layers` tree names them. The callable
@@ -32,7 +34,11 @@ export interface Layer {
 
 /** A group of layers with its own forward function; see `block`. */
 export interface BlockNode {
-  readonly [children]: LayerTree;
+  readonly [children]: NamedLayers;
+  /** The layers that stand at the block's own path and not below it. */
+  readonly [unnamed]: ReadonlySet<string>;
+  /** The same block of other layers. */
+  readonly [rebuild]: (layers: NamedLayers) => BlockNode;
 }
 
 /** How a model's layers are arranged: layers and blocks in objects and arrays, nested at will. */
@@ -77,6 +83,18 @@ export function block<L extends NamedLayers, F extends (...args: never[]) => unk
   layers: L,
   build: (layers: L) => F,
 ): F & BlockNode {
+  return compound(layers, [], build);
+}
+
+/**
+ * A block some of whose layers have no name of their own: their parameters are those of the block. So a layer
+ * that is made of others keeps its paths, `down.weight` beside `down.lrc_U`.
+ */
+export function compound<L extends NamedLayers, F extends (...args: never[]) => unknown>(
+  layers: L,
+  nameless: readonly (keyof L & string)[],
+  build: (layers: L) => F,
+): F & BlockNode {
   const forward = build(layers);
   if (typeof forward !== "function") {
     throw located("INVALID_MODEL", "a block's second argument must return a function", {
@@ -85,7 +103,13 @@ export function block<L extends NamedLayers, F extends (...args: never[]) => unk
     });
   }
   const call = (...args: never[]) => forward(...args);
-  return Object.assign(call as unknown as F, { [children]: layers });
+  // Without the symbols: the forward may be one of the layers itself.
+  const fields = Object.fromEntries(Object.entries(forward));
+  return Object.assign(call as unknown as F, fields, {
+    [children]: layers,
+    [unnamed]: new Set<string>(nameless),
+    [rebuild]: (other: NamedLayers) => compound(other as L, nameless, build),
+  });
 }
 
 /** `count` blocks or layers in a row, as a list whose indices are part of the paths: `layers.0`, `layers.1`, … */
@@ -103,7 +127,13 @@ export function layerPaths(root: NamedLayers): ReadonlyMap<Layer, string> {
   return paths;
 }
 
-function walk(node: LayerTree, path: string, paths: Map<Layer, string>): void {
+/** @param nameless names in `node` that are no part of a path. */
+function walk(
+  node: LayerTree,
+  path: string,
+  paths: Map<Layer, string>,
+  nameless: ReadonlySet<string> = new Set(),
+): void {
   if (isLayer(node)) {
     const other = paths.get(node);
     if (other !== undefined) {
@@ -115,7 +145,7 @@ function walk(node: LayerTree, path: string, paths: Map<Layer, string>): void {
     return;
   }
   if (isBlock(node)) {
-    walk(node[children], path, paths);
+    walk(node[children], path, paths, node[unnamed]);
     return;
   }
   if (typeof node !== "object" || node === null) {
@@ -132,8 +162,29 @@ function walk(node: LayerTree, path: string, paths: Map<Layer, string>): void {
         hint: "Nest an object for each dot.",
       });
     }
-    walk(child, path === "" ? name : `${path}.${name}`, paths);
+    walk(child, nameless.has(name) ? path : join(path, name), paths);
   }
+}
+
+const join = (path: string, name: string): string => (path === "" ? name : `${path}.${name}`);
+
+/**
+ * The same tree with other layers in the places of some; blocks are made anew of what stands in them then.
+ * @param replace gets each layer with its path, and returns it or what takes its place.
+ */
+export function mapLayers(
+  root: NamedLayers,
+  replace: (layer: Layer, path: string) => LayerTree,
+): NamedLayers {
+  const paths = layerPaths(root);
+  const map = (node: LayerTree): LayerTree => {
+    if (isLayer(node)) return replace(node, paths.get(node)!);
+    if (isBlock(node)) return node[rebuild](mapNamed(node[children]));
+    return Array.isArray(node) ? node.map(map) : mapNamed(node as NamedLayers);
+  };
+  const mapNamed = (layers: NamedLayers): NamedLayers =>
+    Object.fromEntries(Object.entries(layers).map(([name, child]) => [name, map(child)]));
+  return mapNamed(root);
 }
 
 function isLayer(node: unknown): node is Layer {

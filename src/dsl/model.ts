@@ -55,6 +55,9 @@ export interface TraceOptions {
 
 const brand = Symbol.for("bitloom.model");
 
+/** The same model of other layers: what conversions are made of. */
+export const withLayers: unique symbol = Symbol.for("bitloom.withLayers");
+
 /** A described model, ready to be compiled. */
 export interface Model<I extends InputSpecs = InputSpecs, O extends Outputs = Outputs> {
   readonly [brand]: true;
@@ -70,6 +73,8 @@ export interface Model<I extends InputSpecs = InputSpecs, O extends Outputs = Ou
    * the user's model.
    */
   trace(options?: TraceOptions): Graph;
+  /** The model that `change` makes of this one's layers; forward stays. */
+  [withLayers](change: (layers: NamedLayers) => NamedLayers): Model<I, O>;
   /** Types only: the outputs, for a typed session. */
   readonly outputs?: O;
 }
@@ -115,6 +120,7 @@ export function defineModel<I extends InputSpecs, L extends NamedLayers, O exten
       );
       return finish(trace, outputs, location);
     },
+    [withLayers]: (change) => defineModel({ ...definition, layers: change(layers) as L }),
   };
 }
 
