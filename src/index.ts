@@ -10,3 +10,4 @@ export {
   compile,
 } from "./compiler/compile.ts";
 export * from "./dsl/index.ts";
+export * from "./quantize/index.ts";

@@ -2,6 +2,7 @@ import { BitloomError } from "../../errors/index.ts";
 import { f32ToBf16 } from "../../ir/tensor.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { familyParameters } from "./family-parameters.ts";
+import { generator, hash } from "./generator.ts";
 import type { Checkpoint } from "./huggingface.ts";
 import { knownModels } from "./known-models.ts";
 import {
@@ -120,24 +121,4 @@ function normPool(seed: number): Uint8Array {
   const pool = new Float32Array(POOL_BYTES.norm / 4);
   for (let i = 0; i < pool.length; i++) pool[i] = 0.875 + next() / 2 ** 34;
   return new Uint8Array(pool.buffer);
-}
-
-/** u32 numbers by xorshift32. */
-function generator(seed: number): () => number {
-  let state = hash("", seed) || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return state >>> 0;
-  };
-}
-
-/** FNV-1a of the text, seeded, with a final mix. */
-function hash(text: string, seed: number): number {
-  let state = 0x811c9dc5 ^ seed;
-  for (let i = 0; i < text.length; i++) state = Math.imul(state ^ text.charCodeAt(i), 0x01000193);
-  state = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
-  state = Math.imul(state ^ (state >>> 13), 0xc2b2ae35);
-  return (state ^ (state >>> 16)) >>> 0;
 }

@@ -1,8 +1,11 @@
 import { located } from "./located.ts";
 import { describe, positiveInteger } from "./options.ts";
 
-/** What a parameter is to its layer: what a checkpoint reader may do with it (pack, keep in f16, …). */
-export type ParameterKind = "bitLinear" | "linear" | "embedding" | "norm" | "bias";
+/**
+ * What a parameter is to its layer: what a checkpoint reader may do with it (pack, keep in f16, …), and what a
+ * trainer may leave frozen. A `correction` is a factor of a low-rank one.
+ */
+export type ParameterKind = "bitLinear" | "linear" | "embedding" | "norm" | "bias" | "correction";
 
 /** A weight tensor that a model needs: the checkpoint holds it under `path`. */
 export interface ParameterDeclaration {

@@ -48,8 +48,8 @@ describe("a BitLinear with a low-rank correction", () => {
     expect(model.parameters()).toEqual([
       { path: "down.weight", dims: [6, 8], kind: "bitLinear" },
       { path: "down.bias", dims: [6], kind: "bias" },
-      { path: "down.lrc_U", dims: [6, 2], kind: "linear" },
-      { path: "down.lrc_V", dims: [8, 2], kind: "linear" },
+      { path: "down.lrc_U", dims: [6, 2], kind: "correction" },
+      { path: "down.lrc_V", dims: [8, 2], kind: "correction" },
     ]);
     expect(printGraph(model.trace())).toMatchInlineSnapshot(`
       "graph @m(batch <= 64) {

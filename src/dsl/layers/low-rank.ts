@@ -18,8 +18,8 @@ export function lowRank(inFeatures: number, outFeatures: number, rank: number): 
     {
       type: "lowRank",
       parameters: {
-        lrc_U: { dims: [outFeatures, rank], kind: "linear" },
-        lrc_V: { dims: [inFeatures, rank], kind: "linear" },
+        lrc_U: { dims: [outFeatures, rank], kind: "correction" },
+        lrc_V: { dims: [inFeatures, rank], kind: "correction" },
       },
     },
     <Lead extends Dims>(x: Tensor<"f32", [...Lead, number]>): Tensor<"f32", [...Lead, number]> => {
