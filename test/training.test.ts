@@ -5,7 +5,9 @@ import { gradient, gradientName } from "../ir/passes/gradient.ts";
 import { runForwardPipeline } from "../ir/passes/pipelines.ts";
 import { type Tensor, tensor } from "../ir/tensor.ts";
 import { adamW } from "../src/train/index.ts";
+import { memoryArtifact } from "./support/memory-artifact.ts";
 import { nanoBatch, nanoGraph, nanoTensors, nanoTraining, nanoTrainingGraph } from "./support/nano-train.ts";
+import { type ArtifactCalls, runArtifact } from "./support/run-artifact.ts";
 import { WasmProgram, type WasmTensors } from "./support/run-wasm.ts";
 import { relativeL2 } from "./support/tolerance.ts";
 
@@ -49,6 +51,26 @@ describe("the reference implementation's training run", () => {
     const states = await train(20, (tensors) => program.run("run", tensors, { threads: 2 }));
     for (const [path, want] of Object.entries(await nanoTensors("final"))) {
       expect(relativeL2(states[path]!, want), path).toBeLessThan(1e-2);
+    }
+  });
+
+  test("steps from zero by the runtime on two threads, after its self-check", async () => {
+    const graph = await nanoTrainingGraph(optimizer);
+    const program = await WasmProgram.compile({ run: graph });
+    const learning_rate = tensor("f32", [], [nanoTraining.optimizer.lr]);
+    const batches = [0, 1].map((step) => ({ ...nanoBatch(step), learning_rate }));
+    const calls = batches.map((inputs) =>
+      Object.fromEntries(
+        Object.entries(inputs).map(([name, { data, type }]) => [name, { data, dims: type.dims }]),
+      ),
+    ) as ArtifactCalls["calls"];
+    const files = await memoryArtifact({ run: graph }, {}, 2);
+    const received = await runArtifact({ files, calls, threads: 2 });
+    let states: Readonly<Record<string, Tensor>> = {};
+    for (const [step, inputs] of batches.entries()) {
+      const expected = program.run("run", { inputs, parameters: {}, states });
+      states = expected.states;
+      expect(received.calls[step]!.loss![0], `step ${step}`).toBe(expected.outputs.loss!.data[0]);
     }
   });
 });

@@ -97,11 +97,22 @@ export function attentionGradient(
 function weigh(scratch: Buffer<f32>, p: i32, ds: i32, count: i32, seen: i32, scale: f32): void {
   if (count > 0) {
     const inverse: f32 = 1 / exponentials(scratch, p, count, scale);
-    let mean: f32 = 0;
+    let largest: f32 = 0;
+    let reference: f32 = 0;
     for (let key: i32 = 0; key < count; key++) {
       const weight = scratch[p + key]! * inverse;
       scratch[p + key] = weight;
-      mean += weight * scratch[ds + key]!;
+      if (weight > largest) {
+        largest = weight;
+        reference = scratch[ds + key]!;
+      }
+    }
+    // Relative to the dp of the largest weight, so that nothing cancels where one weight is almost 1.
+    let mean: f32 = 0;
+    for (let key: i32 = 0; key < count; key++) {
+      const relative = scratch[ds + key]! - reference;
+      scratch[ds + key] = relative;
+      mean += scratch[p + key]! * relative;
     }
     for (let key: i32 = 0; key < count; key++) {
       scratch[ds + key] = scale * (scratch[p + key]! * (scratch[ds + key]! - mean));

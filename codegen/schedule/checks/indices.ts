@@ -12,7 +12,7 @@ interface Room {
 }
 
 /**
- * Elements for the inputs of a check that say where to look: ids within their table, slots within their cache, positions
+ * Elements for the inputs of a check that say where to look: ids and targets within their table, slots within their cache, positions
  * so that sequences end before caches and tables do and do not overlap. Undefined if the sizes leave no room for that.
  */
 export function indexOperands(
@@ -43,10 +43,15 @@ export function indexOperands(
     fill(slots, (b) => b % count);
     leave(positions, { most: capacity - Math.ceil(batch / count) * length, slots: count, length });
   };
-  for (const { op, operands } of topologicalOrder(graph)) {
+  for (const node of topologicalOrder(graph)) {
+    const { op, operands } = node;
     const [a, b, c, d, e] = operands as [Value, Value, Value, Value, Value];
     if (op === "embedding") fill(b, (i) => (7 * i + 3) % sizes(a)[0]!);
-    else if (op === "cache_write") useCache(a, b, c, d);
+    else if (op === "embedding_gradient") fill(b, (i) => (7 * i + 3) % node.attributes.vocabulary);
+    else if (op === "cross_entropy" || op === "cross_entropy_gradient") {
+      const { ignore_index: ignored } = node.attributes;
+      fill(b, (i) => (i === 1 ? ignored : (7 * i + 3) % sizes(a).at(-1)!));
+    } else if (op === "cache_write") useCache(a, b, c, d);
     else if (op === "attention" && operands.length > 3) useCache(b, a, d, e);
     else if (op === "rope") {
       const [batch, length] = sizes(a) as [number, number];
