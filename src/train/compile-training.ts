@@ -41,9 +41,7 @@ export async function compileTraining(model: AnyModel, options: CompileTrainingO
     name,
     runForwardPipeline(entry, verify === undefined ? {} : { verify }),
   ]);
-  const plan = await schedule(Object.fromEntries(lowered), { targets, maxThreads }).catch(
-    lowerTheStep,
-  );
+  const plan = await schedule(Object.fromEntries(lowered), { targets, maxThreads }).catch(lowerTheStep);
   await writeArtifact(plan, {
     out,
     name: model.name,
