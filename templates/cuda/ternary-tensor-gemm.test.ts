@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadTemplate, specialize, templatePath } from "../../codegen/index.ts";
 import { renderCuda } from "../../codegen/targets/cuda/render.ts";
+import { missingPrograms } from "../../test/support/cuda/host-library.ts";
 import { CudaKernelHost, type CudaKernelRun } from "../../test/support/cuda/kernel-host.ts";
 import { storedAcc } from "../../test/support/kernels/gpu-variants.ts";
 import {
@@ -34,8 +35,10 @@ test("reads well", async () => {
   await expect(text).toMatchFileSnapshot("../../test/goldens/cuda/ternaryTensorGemm.cu");
 });
 
-describe.each(shapes)(
-  "$workgroupSize threads, $rowTiles times 16 rows, $columnTiles times 8 columns",
+const missing = missingPrograms("g++");
+
+describe.skipIf(missing !== undefined).each(shapes)(
+  `$workgroupSize threads, $rowTiles times 16 rows, $columnTiles times 8 columns (${missing ?? "through g++"})`,
   (shape) => {
     let host: CudaKernelHost;
     let kernel: CudaKernelRun;

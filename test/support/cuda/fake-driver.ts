@@ -1,5 +1,5 @@
 /** A machine with NVIDIA cards that are none: `fake-driver.cpp`, the addon, and where a process finds both. */
-import { execFile, spawnSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -11,7 +11,7 @@ import type { CudaAddon, CudaSession } from "../../../runtime/devices/cuda/addon
 import type { Manifest } from "../../../runtime/manifest.ts";
 import { parseManifest } from "../../../runtime/parse-manifest.ts";
 import { sha256Chunks } from "../fake-artifact.ts";
-import { buildHostLibrary, compileCached } from "./host-library.ts";
+import { buildHostLibrary, compileCached, missingPrograms } from "./host-library.ts";
 
 const require = createRequire(import.meta.url);
 const native = fileURLToPath(new URL("../../../runtime/native/", import.meta.url));
@@ -54,11 +54,7 @@ export interface FakeDriver {
 }
 
 /** What this machine lacks to build the fake and the addon; undefined if nothing. */
-export const missingTools: string | undefined =
-  ["g++", "cmake"]
-    .filter((tool) => spawnSync(tool, ["--version"]).error !== undefined)
-    .map((tool) => `no ${tool}`)
-    .join(", ") || undefined;
+export const missingTools = missingPrograms("g++", "cmake");
 
 /** Builds both, or takes what was built of the same sources before. */
 export async function fakeDriver(): Promise<FakeDriver> {

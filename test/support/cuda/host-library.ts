@@ -1,5 +1,5 @@
 /** Compiles emitted CUDA C for this machine's processor: `cuda-host.h` says what comes out. */
-import { execFile } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
@@ -9,6 +9,12 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 
 const run = promisify(execFile);
+
+/** What of these programs this machine lacks, for the names of tests that are skipped; undefined if nothing. */
+export function missingPrograms(...names: readonly string[]): string | undefined {
+  const missing = names.filter((name) => spawnSync(name, ["--version"]).error !== undefined);
+  return missing.map((name) => `no ${name}`).join(", ") || undefined;
+}
 
 /** The text of one kernel, and what it is to be called. */
 export interface HostKernel {
