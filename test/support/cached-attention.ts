@@ -19,6 +19,8 @@ export const changes = [
   "keys are read as they were",
   "values go elsewhere",
   "values have a product of their own",
+  "values are turned keys",
+  "values are written over keys",
   "queries turn by another table",
 ] as const;
 export type Change = (typeof changes)[number];
@@ -110,6 +112,8 @@ export function cachedAttentionGraph(options: CachedAttentionOptions): Graph {
   const cache = `f32[slots, ${capacity}, ${kvHeads}, ${dim}]`;
   const elsewhere = change === "values go elsewhere" ? "%elsewhere" : "%positions";
   const queryCos = change === "queries turn by another table" ? "%sin" : "%cos";
+  const newValues = change === "values are turned keys" ? "%k.turned" : "%v";
+  const valueCache = change === "values are written over keys" ? "%k.next" : "%v.cache";
   const isOwn = change === "values have a product of their own";
   const more: Partial<Record<Change, readonly [line: string, output: string]>> = {
     "written keys are an output": ["", "keys = %k.next"],
@@ -139,7 +143,7 @@ export function cachedAttentionGraph(options: CachedAttentionOptions): Graph {
     %k.turned: ${ofHeads(kvHeads)} = rope(%k, %cos, %sin, %positions)
     %k.next: ${cache} = cache_write(%k.cache, %k.turned, %slots, %positions)
     ${part("v", isOwn ? "%x.v" : "%y", width + kvWidth, kvHeads)}
-    %v.next: ${cache} = cache_write(%v.cache, %v, %slots, ${elsewhere})
+    %v.next: ${cache} = cache_write(${valueCache}, ${newValues}, %slots, ${elsewhere})
     %a: ${ofHeads(heads)} = attention(%q.turned, %k.next, %v.next, %slots, %positions) {scale = 0.25}
     ${line}
     ${tail.lines.join("\n")}

@@ -34,6 +34,8 @@ test.each<readonly [Change, readonly string[]]>([
   ["keys are read as they were", [...apart, "copy_f32", "copy_f32"]],
   ["values go elsewhere", apart],
   ["values have a product of their own", apart],
+  ["values are turned keys", apart],
+  ["values are written over keys", [...apart, "copy_f32", "copy_f32"]],
   ["queries turn by another table", apart],
 ])("one query a sequence, where %s", async (change, expected) => {
   const names = await kernels({ change });

@@ -36,6 +36,8 @@ export const cachedAttention: Pattern = (last, readers) => {
   if (!turnQuery || !turnKey) return undefined;
   const [, cos, sin] = turnQuery.operands as [Value, Value, Value];
   const nodes: readonly Node[] = [turnQuery, turnKey, writeKey, writeValue, last];
+  const rows = [turnQuery.operands[0]!, turnKey.operands[0]!, writeValue.operands[1]!];
+  const caches = [writeKey.operands[0]!, writeValue.operands[0]!];
   const readsLast = (node: Node, ...values: readonly Value[]) =>
     sameValues(node.operands.slice(-values.length), values);
   const fits =
@@ -43,6 +45,8 @@ export const cachedAttention: Pattern = (last, readers) => {
     readsLast(turnKey, cos, sin, positions) &&
     readsLast(writeKey, slots, positions) &&
     readsLast(writeValue, slots, positions) &&
+    // One kernel makes all of them from what is there before: values may not be turned keys, nor written over keys.
+    [...rows, ...caches].every((value) => !nodes.some((node) => node.results.includes(value))) &&
     [q, k, v, newKey].every((value) => readers.of(value).every((node) => nodes.includes(node))) &&
     // Caches lie in memory for anybody.
     [q, newKey].every((value) => !readers.isResult(value));
