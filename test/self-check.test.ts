@@ -95,6 +95,20 @@ test("WebAssembly passes, whatever the graph", () =>
     { numRuns: 30 },
   ));
 
+test("a model with fewer cache slots than sequences can be built", async () => {
+  const caching = parseGraph(`graph @caching(batch <= 4) {
+    %x: input f32[batch, 1, 2, 8]
+    %slots: input i32[batch]
+    %positions: input i32[batch]
+    %cache: state "cache" f32[2, 16, 2, 8]
+    %written: f32[2, 16, 2, 8] = cache_write(%cache, %x, %slots, %positions)
+    next %cache = %written
+    return "all" = %written
+  }`);
+  const files = await memoryArtifact({ run: caching }, {}, 1, ["wasm"]);
+  await (await open(files, { device: "wasm" })).dispose();
+});
+
 describe("WebAssembly", () => {
   test("leaves state zero, and says how long it took", async () => {
     const x = new Float32Array(128).fill(1);

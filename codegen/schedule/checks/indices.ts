@@ -46,6 +46,8 @@ export function indexOperands(
   for (const node of topologicalOrder(graph)) {
     const { op, operands } = node;
     const [a, b, c, d, e] = operands as [Value, Value, Value, Value, Value];
+    // No two sequences write to one slot.
+    if (op === "cache_write" && sizes(b)[0]! > sizes(a)[0]!) return undefined;
     if (op === "embedding") fill(b, (i) => (7 * i + 3) % sizes(a)[0]!);
     else if (op === "embedding_gradient") fill(b, (i) => (7 * i + 3) % node.attributes.vocabulary);
     else if (op === "cross_entropy" || op === "cross_entropy_gradient") {
