@@ -130,6 +130,25 @@ export function draftEntry(name: string, graph: Graph, shared: Shared, excerpt?:
   return new EntryScheduler(name, graph, shared).run(excerpt);
 }
 
+/** What steps are for, and how people are told. */
+interface Purpose {
+  readonly origin: StepOrigin;
+  readonly label: string;
+  readonly location?: SourceLocation | undefined;
+}
+
+/** That of nodes that are computed together, the last of which reads all others. */
+function purposeOf(nodes: readonly Node[]): Purpose {
+  const last = nodes.at(-1)!;
+  const ops = [...new Set(nodes.map(({ op }) => op))].join("+");
+  const name = last.results[0]?.name;
+  return {
+    origin: { kind: "node", node: last },
+    label: name === undefined ? ops : `${ops} %${name}`,
+    location: last.location,
+  };
+}
+
 class EntryScheduler implements RuleContext {
   readonly code: TargetCode;
   readonly limits: TargetLimits;
@@ -149,9 +168,7 @@ class EntryScheduler implements RuleContext {
   readonly #minimums = new Map<string, number>();
   /** What lies in the io region, by offset. */
   readonly #ioStorages = new Map<number, Storage>();
-  #origin: StepOrigin = { kind: "output", name: "" };
-  #label = "";
-  #location: SourceLocation | undefined;
+  #purpose: Purpose = { origin: { kind: "output", name: "" }, label: "" };
   #scratchBytes = 0;
 
   constructor(name: string, graph: Graph, shared: Shared) {
@@ -183,6 +200,7 @@ class EntryScheduler implements RuleContext {
       if (group === undefined) this.#schedule(node);
       else if (node === group.nodes.at(-1)) this.#scheduleGroup(group);
     }
+    for (const value of excerpt?.roots ?? []) this.#store(this.place(value).buffer);
     const outputs = this.#placeOutputs();
     this.#storeNextStates();
     return {
@@ -208,23 +226,13 @@ class EntryScheduler implements RuleContext {
         ...(node.location && { location: formatLocation(node.location) }),
       });
     }
-    this.#origin = { kind: "node", node: node as Node };
-    this.#describe([node.op], node.results, node.location);
+    this.#purpose = purposeOf([node as Node]);
     rule(node, this);
   }
 
   #scheduleGroup({ nodes, schedule }: Group): void {
-    const last = nodes.at(-1)!;
-    this.#origin = { kind: "node", node: last };
-    this.#describe([...new Set(nodes.map(({ op }) => op))], last.results, last.location);
+    this.#purpose = purposeOf(nodes);
     if (!schedule(this)) for (const node of nodes) this.#schedule(node);
-  }
-
-  /** What the next steps are labelled with. */
-  #describe(ops: readonly OpName[], [result]: readonly Value[], location?: SourceLocation): void {
-    const name = result?.name;
-    this.#label = `${ops.join("+")}${name === undefined ? "" : ` %${name}`}`;
-    this.#location = location;
   }
 
   #slot(name: string, value: Value, storage: Storage): TensorSlot {
@@ -276,8 +284,7 @@ class EntryScheduler implements RuleContext {
       }
       const storage = taken ?? this.#ioStorage(name, value, offset);
       this.#ioStorages.set(offset, storage);
-      this.#origin = { kind: "output", name };
-      this.#label = `output ${name}`;
+      this.#purpose = { origin: { kind: "output", name }, label: `output ${name}` };
       this.generate(copyCall(place, contiguousView(storage, value.type.dtype, this.dims(value)), this.code));
       return this.#slot(name, value, storage);
     });
@@ -292,12 +299,11 @@ class EntryScheduler implements RuleContext {
     });
     const buffers = new Set(states.map(({ value }) => this.place(value).buffer));
     const describe = (value: Value, to: Place) => {
-      this.#origin = { kind: "state", value };
-      this.#label = `next ${to.buffer.name}`;
+      this.#purpose = { origin: { kind: "state", value }, label: `next ${to.buffer.name}` };
     };
     const staged = moves.map(({ value, to, from }) => {
       describe(value, to);
-      return { value, to, from: buffers.has(from.buffer) ? this.copy(from, this.#label) : from };
+      return { value, to, from: buffers.has(from.buffer) ? this.copy(from, this.#purpose.label) : from };
     });
     for (const { value, to, from } of staged) {
       describe(value, to);
@@ -320,10 +326,11 @@ class EntryScheduler implements RuleContext {
   requireLength(dim: Dim, least: number): void {
     const most = this.upperBound(dim);
     if (least > most) {
-      throw new BitloomError("INVALID_ATTRIBUTE", `${this.#label} reaches past the end of its axis`, {
+      const { label, location } = this.#purpose;
+      throw new BitloomError("INVALID_ATTRIBUTE", `${label} reaches past the end of its axis`, {
         expected: `${dim} >= ${least}`,
         received: typeof dim === "string" ? `${dim} <= ${most}` : `${dim}`,
-        ...(this.#location && { location: formatLocation(this.#location) }),
+        ...(location && { location: formatLocation(location) }),
       });
     }
     if (typeof dim === "string" && least > (this.#minimums.get(dim) ?? 1)) this.#minimums.set(dim, least);
@@ -371,7 +378,7 @@ class EntryScheduler implements RuleContext {
   allocateWeight(value: Value, layout: WeightLayout): Storage {
     const bytes = weightBytes(value, value.type.dims as readonly number[], layout);
     const storage: Storage = {
-      name: `${value.name ?? this.#label} ${layout}`,
+      name: `${value.name ?? this.#purpose.label} ${layout}`,
       region: "arena",
       offset: undefined,
       bytes,
@@ -382,7 +389,7 @@ class EntryScheduler implements RuleContext {
   }
 
   allocate(value: Value): Place {
-    const place = this.temporary(value.name ?? this.#label, value.type.dtype, this.dims(value));
+    const place = this.temporary(value.name ?? this.#purpose.label, value.type.dtype, this.dims(value));
     this.assign(value, place);
     return place;
   }
@@ -408,14 +415,14 @@ class EntryScheduler implements RuleContext {
 
   defer(value: Value, computed: Computed, store: (place: Place) => void): void {
     const place = this.allocate(value);
-    const label = this.#label;
+    const purpose = this.#purpose;
     this.#deferred.set(place.buffer, {
       computed,
       store: () => {
-        const reader = this.#label;
-        this.#label = label;
+        const readers = this.#purpose;
+        this.#purpose = purpose;
         store(place);
-        this.#label = reader;
+        this.#purpose = readers;
       },
     });
   }
@@ -445,8 +452,8 @@ class EntryScheduler implements RuleContext {
       kernel: kernel.name,
       arguments: call.arguments,
       range: call.range,
-      label: this.#label,
-      origin: this.#origin,
+      label: this.#purpose.label,
+      origin: this.#purpose.origin,
     });
   }
 
@@ -459,8 +466,8 @@ class EntryScheduler implements RuleContext {
       range: x,
       ...(y !== undefined && y !== 1 && { rangeY: y }),
       ...(guard && { guard }),
-      label: this.#label,
-      origin: this.#origin,
+      label: this.#purpose.label,
+      origin: this.#purpose.origin,
     });
   }
 

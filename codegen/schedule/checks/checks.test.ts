@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type OpName, ops } from "../../../ir/ops/index.ts";
 import { runForwardPipeline } from "../../../ir/passes/pipelines.ts";
 import { printGraph } from "../../../ir/text/print.ts";
+import { cachedAttentionGraph } from "../../../test/support/cached-attention.ts";
 import { graphs } from "../../../test/support/random-graph.ts";
 import { smallModel } from "../../../test/support/small-model.ts";
 import { cpuRules } from "../cpu/rules.ts";
@@ -67,4 +68,16 @@ describe.each(targets)("on %s", (target) => {
       ),
       { numRuns: 25 },
     ));
+});
+
+test("a kernel that stores what was left to its reader is checked as what it computes", async () => {
+  const entry = cachedAttentionGraph({
+    ...{ batch: 2, seq: 1, together: 2, kvHeads: 2, dim: 8, capacity: 200 },
+    ...{ change: "written keys are an output", ending: "output" },
+  });
+  const plan = await schedule({ run: entry }, { targets: ["webgpu"], maxThreads: 1, checks: true });
+  const { checks, unchecked } = plan.targets.webgpu!.checks!;
+  const kernels = checks.map(({ steps }) => steps.map(({ kernel }) => kernel));
+  expect(kernels).toContainEqual(["rope_cache_attention_decode", "attention_combine"]);
+  expect(unchecked).toEqual([]);
 });
