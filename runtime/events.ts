@@ -19,6 +19,7 @@ export interface Warning {
     | "NO_RELAXED_SIMD"
     | "NO_THREADS"
     | "FEWER_THREADS"
+    | "OTHER_ROUNDING"
     | "NOT_VERIFIED";
   readonly message: string;
 }

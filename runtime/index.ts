@@ -1,5 +1,5 @@
 export { BitloomError, type BitloomErrorOptions, type ErrorCode } from "../errors/index.ts";
-export type { DeviceCounters } from "./devices/device.ts";
+export type { DeviceCounters, Numerics } from "./devices/device.ts";
 export { type WasmFeatures, wasmFeatures } from "./devices/wasm/features.ts";
 export { type WebgpuFeatures, webgpuFeatures } from "./devices/webgpu/adapter.ts";
 export type { DType, TypedArray, TypedArrayOf } from "./dtypes.ts";

@@ -133,6 +133,10 @@ export async function load<
       }
     };
     device = await openFirst(asked === "auto" ? candidates(manifest) : [asked], open, warn);
+    if (device.numerics?.roundsToNearest === false) {
+      const message = `${device.description} does not round to the nearest float: results differ from other devices' in their last bits.`;
+      warn({ code: "OTHER_ROUNDING", message });
+    }
     const tokenizer = await Tokenizer.fromFiles(async (path) =>
       manifest.files.some((file) => file.path === path)
         ? new TextDecoder().decode(await readWhole(path))

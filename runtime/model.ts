@@ -43,7 +43,7 @@ export class Model<
   }
 
   /** What runs the model: `WebAssembly, relaxed SIMD, 4 threads`. */
-  get device(): Pick<Device, "name" | "description" | "threads" | "counters"> {
+  get device(): Pick<Device, "name" | "description" | "threads" | "counters" | "numerics"> {
     return this.session.device;
   }
 

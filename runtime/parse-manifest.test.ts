@@ -165,6 +165,8 @@ describe("parseManifest", () => {
       "targets.cuda.plans.run[0].arguments[0].offset",
       (m) => (m.targets.cuda.plans.run[0].arguments[0].offset = 2),
     ],
+    ...selfCheckFaults("webgpu"),
+    ...selfCheckFaults("cuda"),
     ["languageModel.chunkLength", (m) => (m.languageModel.chunkLength = 1000)],
     ["languageModel", (m) => (m.languageModel.bosToken = 32)],
     ["entries", (m) => delete m.entries.decode],

@@ -86,7 +86,7 @@ it("doctor names the adapter and what it can do", async () => {
   expect(finding).toMatchObject({
     ok: false,
     detail: expect.stringMatching(
-      /SwiftShader.* \(google swiftshader\), played by the processor: subgroups of \d.*buffers of .*bindings of .*workgroups of/,
+      /SwiftShader.* \(google swiftshader\), played by the processor: subgroups of \d.*buffers of .*bindings of .*workgroups of .*rounds to nearest even: yes, contracts products: (?:yes|no), keeps subnormals: (?:yes|no)$/,
     ),
   });
   expect(finding.advice).toMatch(/driver/);

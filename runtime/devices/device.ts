@@ -19,6 +19,16 @@ export interface DeviceCounters {
   readonly buffersCreated: number;
 }
 
+/** How a device computes f32 where its language leaves that open. */
+export interface Numerics {
+  /** Products and sums are the nearest floats, the even one of two that are equally near. */
+  readonly roundsToNearest: boolean;
+  /** `a * b + c` is rounded once. */
+  readonly contracts: boolean;
+  /** Numbers below 2^-126 are computed with, and come out; not taken or made to be 0. */
+  readonly keepsSubnormals: boolean;
+}
+
 /** What runs an artifact's entries: memory for its regions, and one call per entry. */
 export interface Device {
   readonly name: "wasm" | "webgpu" | "cuda";
@@ -27,6 +37,8 @@ export interface Device {
   /** Threads of the processor that compute. */
   readonly threads: number;
   readonly counters?: DeviceCounters | undefined;
+  /** As a probe found them; undefined where the language leaves nothing open. */
+  readonly numerics?: Numerics | undefined;
   /** Copies bytes into a region; `bytes` may change as soon as it returns, and the next write waits for it. */
   write(region: Region, offset: number, bytes: Uint8Array): void | Promise<void>;
   /**

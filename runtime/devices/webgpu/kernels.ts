@@ -1,6 +1,7 @@
 import { BitloomError } from "../../../errors/index.ts";
 import type { WebgpuKernel, WebgpuTarget, WebgpuVariant } from "../../manifest.ts";
 import type { WebgpuFeatures } from "./adapter.ts";
+import { COMPUTE } from "./flags.ts";
 
 /** A kernel in the variant this device runs. */
 export interface CompiledKernel {
@@ -10,9 +11,6 @@ export interface CompiledKernel {
   readonly layout: GPUBindGroupLayout;
   readonly pipeline: GPUComputePipeline;
 }
-
-/** GPUShaderStage.COMPUTE; the constants are no globals in Node. */
-const COMPUTE = 4;
 
 /** Files read at a time, so that a slow network's delays overlap. */
 const READS_AT_ONCE = 4;

@@ -58,6 +58,12 @@ const withFile = (path: string, text: string) => (copy: FakeArtifact) => {
   const file = copy.manifest.files.find((candidate) => candidate.path === path)!;
   Object.assign(file, { bytes: bytes.length, sha256: sha256Chunks(bytes) });
 };
+/** Has a device round the products of the probe away from what they are. */
+const roundingOtherwise = (device: GPUDevice): void => {
+  const create = device.createShaderModule.bind(device);
+  device.createShaderModule = ({ code }) =>
+    create({ code: code.replace("let product = ", "let product = (1 + 0x1p-23) * ") });
+};
 const failure = (promise: Promise<unknown>): Promise<BitloomError> => rejectionOf(promise);
 
 describe("WebGPU", () => {
@@ -160,6 +166,9 @@ describe("WebGPU", () => {
     expect(features.limits.maxBufferSize).toBeGreaterThanOrEqual(2 ** 28);
     offer(changed(real));
     expect(await webgpuFeatures()).toMatchObject({ adapter: "Real", isSoftware: false });
+    const { device } = await open();
+    expect(device.numerics).toMatchObject({ roundsToNearest: true });
+    expect((await open({ device: "wasm" })).device.numerics).toBeUndefined();
   });
 });
 
@@ -184,6 +193,16 @@ describe("auto", () => {
       message: expect.stringMatching(/played by the processor.*SwiftShader/),
     });
     expect(model.warnings).toHaveLength(1);
+  });
+
+  it("warns of a GPU that does not round to the nearest float", async () => {
+    offer(changed({ ...real, device: roundingOtherwise }));
+    const { model, onWarning } = await auto();
+    expect(model.device).toMatchObject({ name: "webgpu", numerics: { roundsToNearest: false } });
+    expect(onWarning).toHaveBeenCalledExactlyOnceWith({
+      code: "OTHER_ROUNDING",
+      message: expect.stringMatching(/^WebGPU, Real.* does not round to the nearest float/),
+    });
   });
 
   it("asks no GPU where the artifact has nothing for it", async () => {
@@ -282,6 +301,18 @@ describe("what goes wrong has a code:", () => {
       expected: expect.stringMatching(/^\d+ bytes$/),
       received: "out of memory",
     });
+  });
+
+  it("a GPU that does not compute the probe of its numerics", async () => {
+    const device = (opened: GPUDevice) => {
+      const create = opened.createComputePipelineAsync.bind(opened);
+      opened.createComputePipelineAsync = async (descriptor) => {
+        if (descriptor.label === "numerics") throw new Error("not this one");
+        return create(descriptor);
+      };
+    };
+    offer(changed({ device }));
+    expect(await failure(open())).toMatchObject({ code: "DEVICE_FAILED", received: "not this one" });
   });
 
   it("a device lost in the middle of a call, now and ever after", async () => {

@@ -2,9 +2,11 @@ import { BitloomError } from "../../../errors/index.ts";
 import { abortable, yieldToEvents } from "../../abort.ts";
 import type { Entry, Manifest, Region, Step, WebgpuTarget } from "../../manifest.ts";
 import { evaluate } from "../../symbols.ts";
-import type { ByteRange, Device, DeviceCounters } from "../device.ts";
+import type { ByteRange, Device, DeviceCounters, Numerics } from "../device.ts";
 import { findAdapter, type WebgpuFeatures } from "./adapter.ts";
+import { COPY_DST, COPY_SRC, MAP_MODE_READ, MAP_READ, STORAGE, UNIFORM } from "./flags.ts";
 import { chooseVariant, compileKernels } from "./kernels.ts";
+import { probeNumerics } from "./numerics.ts";
 import { EntryProgram } from "./program.ts";
 import { alignUp, limitExceeded, RegionBuffers } from "./regions.ts";
 
@@ -16,21 +18,13 @@ export interface WebgpuDeviceOptions {
   readonly readFile: (path: string) => Promise<Uint8Array<ArrayBuffer>>;
 }
 
-// GPUBufferUsage and GPUMapMode, which are no globals in Node.
-const MAP_READ = 0x1;
-const COPY_SRC = 0x4;
-const COPY_DST = 0x8;
-const UNIFORM = 0x40;
-const STORAGE = 0x80;
-const MAP_MODE_READ = 0x1;
-
 /** Bytes on their way to the device, after which a writer waits. */
 const IN_FLIGHT_BYTES = 32 * 1024 * 1024;
 
 /**
  * Opens the GPU, compiles the artifact's kernels and allocates its regions.
  * @throws BitloomError NO_DEVICE, LIMIT_EXCEEDED naming the limit, what is needed and what the GPU offers,
- *   ASSEMBLE_FAILED naming the kernel, OUT_OF_MEMORY naming the bytes asked for, ABORTED
+ *   ASSEMBLE_FAILED naming the kernel, DEVICE_FAILED, OUT_OF_MEMORY naming the bytes asked for, ABORTED
  */
 export async function createWebgpuDevice(manifest: Manifest, options: WebgpuDeviceOptions): Promise<Device> {
   const target = manifest.targets.webgpu;
@@ -54,6 +48,7 @@ export async function createWebgpuDevice(manifest: Manifest, options: WebgpuDevi
     const { readFile } = options;
     const compiling = device.compile(async (path) => new TextDecoder().decode(await readFile(path)));
     await abortable(compiling, signal);
+    await device.probe();
     await device.allocate();
     return device;
   } catch (error) {
@@ -160,6 +155,7 @@ class WebgpuDevice implements Device {
   readonly name = "webgpu";
   readonly threads = 1;
   readonly description: string;
+  #numerics: Numerics | undefined;
   readonly counters = { dispatches: 0, bytesWritten: 0, bytesRead: 0, buffersCreated: 0 } satisfies {
     -readonly [K in keyof DeviceCounters]: number;
   };
@@ -199,6 +195,18 @@ class WebgpuDevice implements Device {
 
   async compile(readText: (path: string) => Promise<string>): Promise<void> {
     this.#kernels = await compileKernels(this.#gpu, this.#target, this.#features, readText);
+  }
+
+  get numerics(): Numerics | undefined {
+    return this.#numerics;
+  }
+
+  async probe(): Promise<void> {
+    try {
+      this.#numerics = await this.#unlessLost(probeNumerics(this.#gpu));
+    } catch (cause) {
+      throw await this.#failed("The probe of the GPU's numerics", cause as Error);
+    }
   }
 
   /** Makes every buffer that calls will need. @throws BitloomError OUT_OF_MEMORY, LIMIT_EXCEEDED */
@@ -338,19 +346,24 @@ class WebgpuDevice implements Device {
       const [error] = await this.#unlessLost(Promise.all([invalid, done]));
       if (error !== null) throw error;
     } catch (cause) {
-      // What waits fails before the loss itself is told.
-      await Promise.race([gpu.lost, yieldToEvents()]);
-      this.#failure ??= new BitloomError("DEVICE_FAILED", `${what} stopped`, {
-        received: (cause as Error).message,
-        cause,
-      });
-      throw this.#failure;
+      throw await this.#failed(what, cause as Error);
     }
     if (end === 0) return [];
     const mapped = this.#staging.getMappedRange(0, end);
     const results = places.map(({ start, bytes }) => new Uint8Array(mapped.slice(start, start + bytes)));
     this.#staging.unmap();
     return results;
+  }
+
+  /** Why the device is of no more use after something that waited for it was not done. */
+  async #failed(what: string, cause: Error): Promise<BitloomError> {
+    // What waits fails before the loss itself is told.
+    await Promise.race([this.#gpu.lost, yieldToEvents()]);
+    this.#failure ??= new BitloomError("DEVICE_FAILED", `${what} stopped`, {
+      received: cause.message,
+      cause,
+    });
+    return this.#failure;
   }
 
   /** `promise`, or the loss of the device as soon as it is known. */

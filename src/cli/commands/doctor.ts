@@ -5,7 +5,9 @@ import { packageRoot } from "../../../codegen/kernel/template-path.ts";
 import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import { BitloomError } from "../../../errors/index.ts";
 import { capabilityText, cudaFeatures } from "../../../runtime/devices/cuda/machine.ts";
-import { wasmFeatures, webgpuFeatures } from "../../../runtime/index.ts";
+import { findAdapter } from "../../../runtime/devices/webgpu/adapter.ts";
+import { probeNumerics } from "../../../runtime/devices/webgpu/numerics.ts";
+import { wasmFeatures } from "../../../runtime/index.ts";
 import { version } from "../../version.ts";
 
 interface Finding {
@@ -123,8 +125,9 @@ function compileAddon(): void {
 }
 
 async function examineGpu(): Promise<Omit<Finding, "name">> {
+  const found = await findAdapter();
   const { adapter, vendor, architecture, isSoftware, subgroups, subgroupSizes, packedDot, limits } =
-    await webgpuFeatures();
+    found.features;
   const maker = [vendor, architecture].filter((part) => part !== "").join(" ");
   const sizes = subgroupSizes && ` of ${[...new Set([subgroupSizes.min, subgroupSizes.max])].join(" to ")}`;
   const features = [
@@ -133,10 +136,35 @@ async function examineGpu(): Promise<Omit<Finding, "name">> {
     `buffers of ${formatBytes(limits.maxBufferSize)}`,
     `bindings of ${formatBytes(limits.maxStorageBufferBindingSize)}, ${limits.maxStorageBuffersPerShaderStage} a kernel`,
     `workgroups of ${limits.maxComputeInvocationsPerWorkgroup} with ${formatBytes(limits.maxComputeWorkgroupStorageSize)}`,
+    await examineNumerics(found.adapter),
   ];
   return {
     ok: !isSoftware,
     detail: `${adapter}${maker && ` (${maker})`}${isSoftware ? ", played by the processor" : ""}: ${features.join(", ")}`,
     ...(isSoftware && { advice: "WebAssembly is faster than this. Install the GPU's driver." }),
   };
+}
+
+/** How the GPU computes. @throws BitloomError NO_DEVICE where it does not */
+async function examineNumerics(adapter: GPUAdapter): Promise<string> {
+  try {
+    const device = await adapter.requestDevice();
+    try {
+      const { roundsToNearest, contracts, keepsSubnormals } = await probeNumerics(device);
+      const told = (what: string, so: boolean) => `${what}: ${so ? "yes" : "no"}`;
+      return [
+        told("rounds to nearest even", roundsToNearest),
+        told("contracts products", contracts),
+        told("keeps subnormals", keepsSubnormals),
+      ].join(", ");
+    } finally {
+      device.destroy();
+    }
+  } catch (cause) {
+    throw new BitloomError("NO_DEVICE", "The GPU computes nothing", {
+      received: (cause as Error).message,
+      hint: "Install the GPU's driver anew, or use the wasm device.",
+      cause,
+    });
+  }
 }
