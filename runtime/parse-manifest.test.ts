@@ -165,8 +165,6 @@ describe("parseManifest", () => {
       "targets.cuda.plans.run[0].arguments[0].offset",
       (m) => (m.targets.cuda.plans.run[0].arguments[0].offset = 2),
     ],
-    ...selfCheckFaults("webgpu"),
-    ...selfCheckFaults("cuda"),
     ["languageModel.chunkLength", (m) => (m.languageModel.chunkLength = 1000)],
     ["languageModel", (m) => (m.languageModel.bosToken = 32)],
     ["entries", (m) => delete m.entries.decode],
@@ -186,6 +184,60 @@ describe("parseManifest", () => {
         location: expect.stringContaining(`manifest.json.${path}`),
       }),
     );
+  });
+
+  describe("of a self-check", () => {
+    // biome-ignore lint/suspicious/noExplicitAny: any place of the manifest is spoilt
+    it.each<[string, (selfCheck: any) => void]>([
+      ["path", (c) => (c.path = "elsewhere")],
+      ["path", (c) => (c.path = "../secret")],
+      ["checks", (c) => (c.checks = 1)],
+      ["checks[0].name", (c) => (c.checks[0].name = "run")],
+      ["checks[1].name", (c) => c.checks.push(c.checks[0])],
+      ["checks[0].steps[0].kernel", (c) => (c.checks[0].steps[0].kernel = "triple")],
+      ["checks[0].steps[0].range", (c) => (c.checks[0].steps[0].range = "batch")],
+      ["checks[0].steps[0].arguments", (c) => c.checks[0].steps[0].arguments.pop()],
+      ["checks[0].steps[0].arguments[0].region", (c) => (c.checks[0].steps[0].arguments[0].region = "state")],
+      ["checks[0].steps[0].arguments[1].offset", (c) => (c.checks[0].steps[0].arguments[1].offset = 2 ** 32)],
+      ["checks[0].runs[0].symbols.rows", (c) => (c.checks[0].symbols = { rows: 4 })],
+      [
+        "checks[0].runs[0].symbols.rows",
+        (c) => {
+          c.checks[0].symbols = { rows: 4 };
+          c.checks[0].runs[0].symbols = { rows: 5 };
+        },
+      ],
+      ["checks[0].runs[0].writes[0].offset", (c) => (c.checks[0].runs[0].writes[0].offset = 4)],
+      ["checks[0].runs[0].writes[0].offset", (c) => (c.checks[0].runs[0].writes[0].offset = 2 ** 32)],
+      ["checks[0].runs[0].writes[0].offset", (c) => (c.checks[0].runs[0].writes[0].bytes = 2 ** 40)],
+      ["checks[0].runs[0].writes[0].data", (c) => (c.checks[0].runs[0].writes[0].data = 100)],
+      ["checks[0].runs[0].writes[0].stored", (c) => (c.checks[0].runs[0].writes[0].stored = 0)],
+      ["checks[0].runs[0].reads[0].kernel", (c) => (c.checks[0].runs[0].reads[0].kernel = "checksum")],
+      ["checks[0].runs[0].reads[0].region", (c) => (c.checks[0].runs[0].reads[0].region = "weights")],
+      ["checks[0].runs[0].reads[0].region", (c) => (c.checks[0].runs[0].reads[0].region = "disk")],
+      ["checks[0].runs[0].reads[0].offset", (c) => (c.checks[0].runs[0].reads[0].offset = 2)],
+      ["checks[0].runs[0].reads[0].offset", (c) => (c.checks[0].runs[0].reads[0].offset = -4)],
+      ["checks[0].runs[0].reads[0].offset", (c) => (c.checks[0].runs[0].reads[0].offset = 2 ** 32)],
+      ["checks[0].runs[0].reads[0].bytes", (c) => (c.checks[0].runs[0].reads[0].bytes = 14)],
+      [
+        "checks[0].runs[0].reads[0].bytes",
+        (c) => Object.assign(c.checks[0].runs[0].reads[0], { parts: 3, tolerances: 0 }),
+      ],
+      ["checks[0].runs[0].reads[0].expected", (c) => (c.checks[0].runs[0].reads[0].expected = 24)],
+      ["checks[0].runs[0].reads[0].tolerances", (c) => (c.checks[0].runs[0].reads[0].tolerances = 36)],
+      ["checks[0].runs[0].reads[0].dtype", (c) => (c.checks[0].runs[0].reads[0].dtype = "f8")],
+    ])("names %s when it is wrong", (path, change) => {
+      expect(() => checkManifest(spoilt((m) => change(m.targets.webgpu.selfCheck)))).toThrow(
+        expect.objectContaining({
+          code: "INVALID_MANIFEST",
+          location: expect.stringContaining(`manifest.json.targets.webgpu.selfCheck.${path}`),
+        }),
+      );
+    });
+
+    it("is not needed", () => {
+      expect(() => checkManifest(spoilt((m) => delete m.targets.webgpu.selfCheck))).not.toThrow();
+    });
   });
 
   it("refuses keys that mean something else to JavaScript", () => {

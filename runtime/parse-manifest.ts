@@ -312,12 +312,22 @@ function checkSelfCheck(manifest: Manifest, planned: Planned, path: Path, checkS
   const within = (size: number, what: string, offset: number, bytes: number, at: Path): void => {
     if (offset + bytes > size) fail(at, `at most ${size - bytes}, inside ${what}`, offset);
   };
+  // Checks run before the weights are there, and leave states zero.
+  const passing = (region: Region, at: Path): void => {
+    if (region !== "io" && region !== "arena") fail(at, "io or arena", region);
+  };
   const names = new Set(Object.keys(manifest.entries));
   for (const [index, { name, symbols, steps, runs }] of selfCheck.checks.entries()) {
     const at = [...path, "checks", index];
     if (names.has(name)) fail([...at, "name"], "a name of its own", name);
     names.add(name);
     checkSteps(manifest, planned, steps, [symbols, symbols], [...at, "steps"], checkStep);
+    for (const [number, step] of steps.entries()) {
+      for (const [position, argument] of step.arguments.entries()) {
+        const of = [...at, "steps", number, "arguments", position, "region"];
+        if (argument.kind === "buffer") passing(argument.region, of);
+      }
+    }
     for (const [number, run] of runs.entries()) {
       const where = [...at, "runs", number];
       for (const [symbol, most] of Object.entries(symbols)) {
@@ -335,7 +345,9 @@ function checkSelfCheck(manifest: Manifest, planned: Planned, path: Path, checkS
       }
       for (const [place, read] of run.reads.entries()) {
         const of = [...where, "reads", place];
-        const { region, offset, bytes, dtype, expected, tolerances, parts } = read;
+        const { kernel, region, offset, bytes, dtype, expected, tolerances, parts } = read;
+        if (!steps.some((step) => step.kernel === kernel)) fail([...of, "kernel"], "that of a step", kernel);
+        passing(region, [...of, "region"]);
         within(sizes[region], `the ${region} region`, offset, bytes, [...of, "offset"]);
         within(file.bytes, file.path, expected, bytes, [...of, "expected"]);
         within(file.bytes, file.path, tolerances, 4 * parts, [...of, "tolerances"]);

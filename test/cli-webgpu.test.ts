@@ -19,7 +19,7 @@ beforeAll(async () => {
   const { folder: checkpoint } = checkpoints["bitnet-tiny-packed"];
   const built = await bitloom.run(["build", checkpoint, "--out", artifact, "--target", "wasm,webgpu"]);
   expect(built.stderr + built.status).toMatch(/0$/);
-});
+}, 120_000);
 afterAll(async () => {
   await bitloom?.dispose();
   await rm(folder, { recursive: true, force: true });

@@ -1,11 +1,15 @@
 /** Self-checks of kernels as models are loaded: right devices pass, and a wrong kernel is found and named. */
+import { readFile } from "node:fs/promises";
 import fc from "fast-check";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import type { TargetName } from "../codegen/schedule/plan.ts";
 import { runForwardPipeline } from "../ir/passes/pipelines.ts";
 import { parseGraph } from "../ir/text/parse.ts";
 import type { WasmFeatures } from "../runtime/devices/wasm/features.ts";
 import { type LoadOptions, load } from "../runtime/index.ts";
 import type { Manifest } from "../runtime/manifest.ts";
+import { fakeDriver, missingTools } from "./support/cuda/fake-driver.ts";
+import { buildHostLibrary } from "./support/cuda/host-library.ts";
 import { openGpu } from "./support/dawn.ts";
 import { rejectionOf } from "./support/errors.ts";
 import { memorySource, sha256Chunks } from "./support/fake-artifact.ts";
@@ -36,8 +40,7 @@ const parameters = {
   w: { type: graph.parameters[0]!.type, data: codes, scales: new Float32Array(8).fill(0.5) },
 } as unknown as Parameters<typeof memoryArtifact>[1];
 
-const artifact = (targets: readonly ("wasm" | "webgpu")[]) =>
-  memoryArtifact({ run: graph }, parameters, 2, targets);
+const artifact = (targets: readonly TargetName[]) => memoryArtifact({ run: graph }, parameters, 2, targets);
 const open = (files: ArtifactFiles, options: LoadOptions = {}) =>
   load(memorySource(new Map(Object.entries(files))), { threads: 1, ...options });
 
@@ -74,6 +77,7 @@ function withWrongAnswer(files: ArtifactFiles, path: string, kernel: string): Ar
 
 afterEach(() => {
   vi.unstubAllGlobals();
+  vi.unstubAllEnvs();
   claimed = undefined;
 });
 
@@ -229,4 +233,66 @@ describe("WebGPU", () => {
       message: expect.stringMatching(new RegExp(says)),
     });
   });
+});
+
+describe.skipIf(missingTools !== undefined)(`CUDA (${missingTools ?? "over a fake driver"})`, () => {
+  /** An artifact with an image of its kernels, of which one may have another text. */
+  async function withImage(edit: (text: string, kernel: string) => string): Promise<ArtifactFiles> {
+    const files = await artifact(["wasm", "cuda"]);
+    const { kernels } = manifestOf(files).targets.cuda!;
+    const library = await buildHostLibrary(
+      kernels.map(({ name, source, entryPoint, blockSize }) => ({
+        text: edit(new TextDecoder().decode(files[source]), name),
+        entryPoint,
+        blockSize,
+      })),
+    );
+    const bytes = new Uint8Array(await readFile(library));
+    const image = { kind: "cubin", computeCapability: 90, path: "kernels.sm_90.cubin" } as const;
+    return changed(files, { [image.path]: bytes }, ({ targets, files: listed }) => {
+      targets.cuda!.images.push(image);
+      listed.push({ path: image.path, bytes: bytes.length, sha256: sha256Chunks(bytes) });
+    });
+  }
+  const machine = async () => {
+    const driver = await fakeDriver();
+    driver.configure({});
+    for (const [name, value] of Object.entries(driver.environment)) vi.stubEnv(name, value);
+    return driver;
+  };
+
+  test("passes, and leaves state zero", async () => {
+    await machine();
+    const files = await withImage((text) => text);
+    const x = Float32Array.from({ length: 128 }, (_, i) => i % 7);
+    await using model = await open(files);
+    await using expected = await open(files, { device: "wasm" });
+    expect(model.device.name).toBe("cuda");
+    expect(model.warnings).toEqual([]);
+    expect((await model.run({ x })).total).toEqual((await expected.run({ x })).total);
+  }, 120_000);
+
+  test("an image with a wrong kernel is found, and WebAssembly runs instead", async () => {
+    const driver = await machine();
+    const files = await withImage((text, kernel) => {
+      if (kernel !== "quantize") return text;
+      expect(text).toContain("127");
+      return text.replaceAll("127", "126");
+    });
+    const error = await rejectionOf(open(files, { device: "cuda" }));
+    expect(error).toMatchObject({
+      code: "SELF_CHECK_FAILED",
+      message: expect.stringMatching(/"quantize" computes wrongly on CUDA/),
+    });
+    const onWarning = vi.fn();
+    await using model = await open(files, { onWarning });
+    expect(model.device.name).toBe("wasm");
+    expect(onWarning).toHaveBeenCalledExactlyOnceWith({
+      code: "NO_CUDA",
+      message: expect.stringMatching(
+        /^Running on WebAssembly: The kernel "quantize" computes wrongly on CUDA.*received .*\)\.$/,
+      ),
+    });
+    expect(driver.state()).toMatchObject({ handles: 0, allocatedBytes: 0 });
+  }, 120_000);
 });

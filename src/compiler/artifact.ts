@@ -1,4 +1,5 @@
 import type { Plan, TargetName } from "../../codegen/schedule/plan.ts";
+import { targetNames } from "../../codegen/schedule/schedule.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
 import { FORMAT_VERSION, type Manifest } from "../../runtime/manifest.ts";
 import { checkManifest } from "../../runtime/parse-manifest.ts";
@@ -26,6 +27,8 @@ export interface TargetReport {
   readonly kernels: { readonly count: number; readonly bytes: number };
   /** Bytes of device memory with every symbol at its bound. */
   readonly memoryBytes: number;
+  /** Kernels that loading does not check, since no small graph was found that runs them. */
+  readonly unchecked: readonly string[];
   /** What people should know besides. */
   readonly note?: string;
 }
@@ -121,12 +124,14 @@ async function writeTargets(folder: ArtifactFolder, plan: Plan, architectures: r
     ...(webgpu && { webgpu: webgpu.target }),
     ...(cuda && { cuda: cuda.target }),
   };
-  const reports = Object.entries({ wasm, webgpu, cuda }).flatMap(([name, written]): TargetReport[] => {
+  const reports = targetNames.flatMap((name): TargetReport[] => {
+    const written = { wasm, webgpu, cuda }[name];
     if (written === undefined) return [];
     const { target, kernelBytes, memoryBytes } = written;
     const kernels = { count: target.kernels.length, bytes: kernelBytes };
     const note = "note" in written ? { note: written.note } : {};
-    return [{ name: name as TargetName, kernels, memoryBytes, ...note }];
+    const unchecked = plan.targets[name]?.checks?.unchecked ?? [];
+    return [{ name, kernels, memoryBytes, unchecked, ...note }];
   });
   return { targets, reports };
 }

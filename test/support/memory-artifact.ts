@@ -3,6 +3,7 @@ import { schedule } from "../../codegen/schedule/schedule.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Tensors } from "../../ir/interpret.ts";
 import { FORMAT_VERSION, type Manifest } from "../../runtime/manifest.ts";
+import { writeCudaTarget } from "../../src/compiler/cuda-target.ts";
 import { writeWasmTarget } from "../../src/compiler/wasm-target.ts";
 import { writeWebgpuTarget } from "../../src/compiler/webgpu-target.ts";
 import { sha256Chunks } from "./fake-artifact.ts";
@@ -25,6 +26,8 @@ export async function memoryArtifact(
   const plan = await schedule(graphs, { targets, maxThreads, checks: true });
   const wasm = plan.targets.wasm && (await writeWasmTarget({ write }, plan)).target;
   const webgpu = plan.targets.webgpu && (await writeWebgpuTarget({ write }, plan)).target;
+  // As on a machine without nvcc.
+  const cuda = plan.targets.cuda && (await writeCudaTarget({ write }, plan, [])).target;
   const bytes = plan.regions.weights;
   const weights = new Uint8Array(bytes);
   for (const piece of packWeights(plan, parameters, 0)) weights.set(piece.bytes, piece.address);
@@ -42,7 +45,7 @@ export async function memoryArtifact(
     weights: { bytes, shards: [{ path: "weights", dataOffset: 0, bytes, regionOffset: 0 }] },
     regions: { io: plan.regions.io, state: plan.regions.state },
     entries: { ...plan.entries },
-    targets: { ...(wasm && { wasm }), ...(webgpu && { webgpu }) },
+    targets: { ...(wasm && { wasm }), ...(webgpu && { webgpu }), ...(cuda && { cuda }) },
   };
   await write("manifest.json", JSON.stringify(manifest));
   return files;

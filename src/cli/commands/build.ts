@@ -122,12 +122,13 @@ ${formatTable([
       ? formatBytes(weights)
       : `${formatBytes(weights)}, ${(parameters.f32Bytes / weights).toFixed(1)} times smaller than f32`,
   ],
-  ...targets.flatMap(({ name, kernels, memoryBytes, note }) => [
+  ...targets.flatMap(({ name, kernels, memoryBytes, unchecked, note }) => [
     [
       name,
       `${kernels.count} kernels of ${formatBytes(kernels.bytes)}, ${formatBytes(memoryBytes)} of memory to run`,
     ],
     ...(note === undefined ? [] : [["", note]]),
+    ...(unchecked.length === 0 ? [] : [["", `loading does not check ${unchecked.join(", ")}`]]),
   ]),
   [
     "time",
