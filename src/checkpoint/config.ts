@@ -35,6 +35,8 @@ const quantizationConfig = z.object({
   linear_class: z.enum(["bitlinear", "autobitlinear"]).default("bitlinear"),
   quantization_mode: z.enum(["online", "offline"]).default("offline"),
   modules_to_not_convert: z.array(z.string()).nullish(),
+  use_rms_norm: z.boolean().nullish(),
+  rms_norm_eps: z.number().positive().nullish(),
 });
 
 const ropeParameters = z.object({
@@ -122,6 +124,7 @@ export function parseConfig(json: unknown, generationJson: unknown, location: st
     throw invalid(location, "bos_token_id or eos_token_id is outside the vocabulary", `${outside}`, ids);
   }
   const ropeScaling = ropeScalingOf(raw, location);
+  const { use_rms_norm: projectionNorm, rms_norm_eps: eps } = raw.quantization_config ?? {};
   return {
     model: {
       architecture,
@@ -139,6 +142,8 @@ export function parseConfig(json: unknown, generationJson: unknown, location: st
       activation,
       attentionBias: raw.attention_bias ?? false,
       mlpBias: raw.mlp_bias ?? false,
+      // The default of transformers' BitNetQuantConfig.
+      ...(projectionNorm ? { projectionNormEpsilon: eps ?? 1e-6 } : {}),
       bosToken,
       eosTokens,
     },

@@ -48,9 +48,14 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   try {
     const declared = { ...config.model, tiedHead: config.tiedHead ?? !places.has("lm_head.weight") };
     const family = { ...declared, architecture: namedArchitecture(declared, places) };
-    const tensors = familyParameters(family);
-    const linears = new Set(tensors.filter(({ kind }) => kind === "bitLinear").map(moduleOf));
+    const declarations = familyParameters(family);
+    const linears = new Set(declarations.filter(({ kind }) => kind === "bitLinear").map(moduleOf));
     const isBitLinear = (module: string) => linears.has(module) && isConverted(module, config);
+    // Only a BitLinear has a norm of its own.
+    const tensors = declarations.filter(({ path }) => {
+      const owner = /^(.*)\.rms_norm\.weight$/.exec(path)?.[1];
+      return owner === undefined || isBitLinear(owner);
+    });
     const stored = await describeTensors(tensors, isBitLinear, config.quantization, places, folder);
     refuseUnknownTensors(places, stored, family.tiedHead);
     const source = sourceOf(places, stored, close);

@@ -3,6 +3,7 @@ import { BitloomError } from "../../errors/index.ts";
 /** The flags that set the options of `compile`, `load` and `generate`, by what errors call these. */
 const flags: ReadonlyMap<string, string> = new Map([
   ["out", "--out"],
+  ["subln", "--subln"],
   ["head", "--head"],
   ["targets", "--target"],
   ["cudaArchitectures", "--arch"],

@@ -99,6 +99,22 @@ program
   .option("--logits", "with --json: add the logits of the last prompt position")
   .action(async (artifact, options) => (await import("./commands/run.ts")).run(artifact, options));
 
+program
+  .command("convert")
+  .description("make a BitNet checkpoint to train of a Llama-style Hugging Face checkpoint")
+  .argument("<checkpoint>", "a Hugging Face checkpoint folder")
+  .requiredOption("--out <folder>", "where the new checkpoint goes")
+  .addOption(
+    new Option(
+      "--subln <placement>",
+      "where norms are inserted: before o and down, before every projection, or not",
+    )
+      .choices(["output", "every", "none"])
+      .default("output"),
+  )
+  .option("--stage-one", "insert the norms alone and leave all projections in full precision")
+  .action(async (folder, options) => (await import("./commands/convert.ts")).convert(folder, options));
+
 boundOptions(
   program.command("inspect").description("show what the compiler made: graph, plan, memory, kernels, sizes"),
 )

@@ -1,5 +1,21 @@
 /** Conversion of ordinary models, low-rank correction, adapters. */
 export {
+  autoConvertIfNeeded,
+  type ConvertOptions,
+  convertToBitnet,
+  initializeSubLN,
+  insertSubLN,
+  isBitnetModel,
+  type SubLNOptions,
+  type SubLNPlacement,
+} from "./convert.ts";
+export {
+  type ConversionReport,
+  type ConvertCheckpointOptions,
+  convertCheckpoint,
+  isBitnetCheckpoint,
+} from "./convert-checkpoint.ts";
+export {
   addCorrections,
   type CorrectionInit,
   type CorrectionOptions,

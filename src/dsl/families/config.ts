@@ -52,6 +52,8 @@ export interface LanguageModelConfig {
    * (`model.layers.0.self_attn.q_proj`), as `modules_to_not_convert` of a checkpoint does.
    */
   readonly quantized: boolean | ((modulePath: string) => boolean);
+  /** The eps of a norm in each BitLinear, `q_proj.rms_norm`, as `use_rms_norm` has it; no such norms when absent. */
+  readonly projectionNormEpsilon?: number;
   readonly bosToken: number | null;
   /** Tokens that end generation. */
   readonly eosTokens: readonly number[];

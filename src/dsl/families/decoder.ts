@@ -1,10 +1,11 @@
 import { add } from "../functions/elementwise.ts";
 import { reshape } from "../functions/shape.ts";
 import { defineLanguageModel, type LanguageModel } from "../language-model.ts";
-import { type BlockNode, block, repeat } from "../layer.ts";
+import { block, type LayerTree, repeat } from "../layer.ts";
 import { bitLinear } from "../layers/bit-linear.ts";
 import { embedding } from "../layers/embedding.ts";
-import { type Linear, linear } from "../layers/linear.ts";
+import { linear } from "../layers/linear.ts";
+import { normalized } from "../layers/normalized.ts";
 import { rmsNorm } from "../layers/rms-norm.ts";
 import type { Tensor } from "../tensor.ts";
 import type { LanguageModelConfig } from "./config.ts";
@@ -12,8 +13,8 @@ import type { LanguageModelConfig } from "./config.ts";
 /** One vector a token: the residual stream and what the projections make of it. */
 export type Tokens = Tensor<"f32", ["batch", "seq", number]>;
 
-/** A part of a decoder layer: from the residual stream to what is added to it. */
-export type Part = ((x: Tokens) => Tokens) & BlockNode;
+/** A part of a decoder layer: from one vector a token to another. */
+export type Part = ((x: Tokens) => Tokens) & LayerTree;
 
 /** What a family says about its layers; `path` is the module path, for `config.quantized`. */
 export interface DecoderParts {
@@ -76,10 +77,12 @@ export function projection(
   inFeatures: number,
   outFeatures: number,
   bias: boolean,
-): Linear {
-  const { quantized } = config;
+): Part {
+  const { quantized, projectionNormEpsilon: eps } = config;
   const ternary = typeof quantized === "function" ? quantized(path) : quantized;
-  return (ternary ? bitLinear : linear)(inFeatures, outFeatures, { bias });
+  if (!ternary) return linear(inFeatures, outFeatures, { bias });
+  const layer = bitLinear(inFeatures, outFeatures, { bias });
+  return eps === undefined ? layer : normalized(layer, eps);
 }
 
 /** `[batch, seq, heads * headDim]` -> `[batch, seq, heads, headDim]` */
