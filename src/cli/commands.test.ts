@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type InstalledPackage, installPackage } from "../../test/support/cli.ts";
+import { writeTinyLlama } from "../../test/support/llama-folder.ts";
 import { writeTensors } from "../../test/support/safetensors.ts";
 
 const bigram = `import { defineLanguageModel, embedding, linear } from "bitloom";
@@ -148,6 +149,20 @@ it("run prints token ids where there is no tokenizer, as --tokens takes them", a
   const { tokens } = JSON.parse((await run(...args, "--json")).stdout);
   expect(tokens).toHaveLength(4);
   expect(stdout).toBe(`${tokens.join(",")}\n`);
+});
+
+it("convert makes a checkpoint that builds, and refuses to make one of it again", async () => {
+  await writeTinyLlama(join(folder, "llama"));
+  const { status, stdout, stderr } = await run("convert", "llama", "--out", "bitnet", "--subln", "every");
+  expect(stderr).not.toContain("error");
+  expect(status).toBe(0);
+  expect(stdout).toContain("14 projections are BitLinear, 14 norms of weight one inserted");
+  expect((await run("build", "bitnet", "--out", "bitnet-artifact")).status).toBe(0);
+  const again = await run("convert", "bitnet", "--out", "again");
+  expect(again.status).toBe(1);
+  expect(again.stderr).toContain("bitnet is a BitNet checkpoint already");
+  const both = await run("convert", "llama", "--out", "again", "--stage-one", "--subln", "every");
+  expect(both.stderr).toContain("error: --subln is not valid");
 });
 
 describe("bench fits a context of 40 tokens", () => {
