@@ -16,6 +16,7 @@ export default defineConfig({
   test: {
     setupFiles: ["test/support/setup.ts"],
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     projects: [
       {
         extends: true,
