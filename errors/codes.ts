@@ -36,6 +36,7 @@ export const hints = {
   SELF_CHECK_FAILED: "This device computes a kernel wrongly; use another device and report it.",
   DEVICE_FAILED: "Load the model again; if it happens again, report it with the artifact's kernels folder.",
   INVALID_LOGITS: "The weights or this device are at fault; rebuild the artifact or try another device.",
+  TRAINING_DIVERGED: "Lower the learning rate, warm it up for longer, or clip gradients at a smaller norm.",
   WRITE_FAILED: "Check that the output folder is writable and the disk has room.",
 } as const satisfies Record<string, string>;
 

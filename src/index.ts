@@ -11,3 +11,22 @@ export {
 } from "./compiler/compile.ts";
 export * from "./dsl/index.ts";
 export * from "./quantize/index.ts";
+export {
+  type AdamWOptions,
+  adamW,
+  type CompileTrainingOptions,
+  compileTraining,
+  constantRate,
+  cosineRate,
+  defineTraining,
+  linearRate,
+  onMatrices,
+  type SgdOptions,
+  sgd,
+  type Training,
+  type TrainingOptions,
+  type TrainOptions,
+  type TrainReport,
+  train,
+  twoStageRate,
+} from "./train/index.ts";

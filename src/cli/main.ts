@@ -80,6 +80,15 @@ boundOptions(program.command("build").description("compile a model into an artif
   .action(async (model, options) => (await import("./commands/build.ts")).build(model, options));
 
 program
+  .command("train")
+  .description("train a language model on text")
+  .argument("<training>", "a file that exports defineTraining({ … })")
+  .requiredOption("--out <folder>", "where checkpoints, the loss curve and the trained model go")
+  .option("--resume", "go on from the checkpoint in that folder")
+  .option("--threads <count>", "threads; default: one for each core", integer(1))
+  .action(async (training, options) => (await import("./commands/train.ts")).train(training, options));
+
+program
   .command("run")
   .description("generate text from an artifact")
   .argument("<artifact>", "an artifact folder")

@@ -2,6 +2,15 @@
 export { type AdamWOptions, adamW } from "./adamw.ts";
 export { type CompileTrainingOptions, compileTraining } from "./compile-training.ts";
 export {
+  constantRate,
+  cosineRate,
+  type DecayOptions,
+  type LearningRate,
+  linearRate,
+  type TwoStageOptions,
+  twoStageRate,
+} from "./learning-rate.ts";
+export {
   type CrossEntropyOptions,
   crossEntropyLoss,
   type DistillationOptions,
@@ -11,6 +20,7 @@ export {
 } from "./loss.ts";
 export type { Optimizer, TrainedParameter, UpdateContext, WeightDecay } from "./optimizer.ts";
 export { type SgdOptions, sgd } from "./sgd.ts";
+export { type Evaluation, type TrainedStep, type TrainOptions, type TrainReport, train } from "./train.ts";
 export {
   lossGraph,
   type TrainingEntries,
@@ -20,3 +30,4 @@ export {
   trainingGraph,
   trainStep,
 } from "./train-step.ts";
+export { defineTraining, onMatrices, type Training, type TrainingOptions } from "./training.ts";

@@ -1,0 +1,79 @@
+import { access } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
+import { BitloomError } from "../../../errors/index.ts";
+import { type TrainedStep, type TrainReport, train as trainModel } from "../../train/train.ts";
+import { isTraining, type Training } from "../../train/training.ts";
+import { formatTable } from "../format.ts";
+import { importModule } from "../import-module.ts";
+import { interruptible } from "../interrupt.ts";
+import { Progress } from "../progress.ts";
+
+export interface TrainCommandOptions {
+  readonly out: string;
+  readonly resume?: boolean;
+  readonly threads?: number;
+}
+
+/** Trains what a file describes. Interrupted, it writes a checkpoint first, from which `--resume` goes on. */
+export async function train(path: string, { out, resume, threads }: TrainCommandOptions): Promise<void> {
+  const training = await openTraining(path);
+  await interruptible(async (signal) => {
+    const progress = new Progress();
+    progress.update("compiling the training step");
+    try {
+      const report = await trainModel(training, {
+        out,
+        base: dirname(resolve(path)),
+        signal,
+        ...(resume && { resume }),
+        ...(threads !== undefined && { threads }),
+        onStep: (step) => {
+          if (process.stderr.isTTY || step.step % training.evaluateEvery === 0) {
+            progress.update(describeStep(step, training.steps));
+          }
+        },
+        onEvaluation: ({ step, loss }) => {
+          progress.clear();
+          process.stderr.write(`step ${step}: held-out perplexity ${Math.exp(loss).toFixed(2)}\n`);
+        },
+      });
+      progress.clear();
+      process.stdout.write(`${describe(report, out)}\n`);
+    } finally {
+      progress.clear();
+    }
+  });
+}
+
+async function openTraining(path: string): Promise<Training> {
+  await access(path).catch((cause) => {
+    throw new BitloomError("MISSING_FILE", `There is no ${path}`, {
+      hint: "Name a file that exports defineTraining({ … }).",
+      cause,
+    });
+  });
+  const module = await importModule(resolve(path));
+  if (isTraining(module.default)) return module.default;
+  throw new BitloomError("INVALID_OPTION", `${path} does not export a training`, {
+    expected: "export default defineTraining({ ... })",
+    received: `exports named ${Object.keys(module).join(", ") || "nothing"}`,
+  });
+}
+
+function describeStep({ step, loss, learningRate, tokensPerSecond }: TrainedStep, steps: number): string {
+  const speed = `${Math.round(tokensPerSecond).toLocaleString("en-US")} tokens/s`;
+  return `step ${step} of ${steps}  loss ${loss.toFixed(4)}  rate ${learningRate.toExponential(2)}  ${speed}`;
+}
+
+function describe({ model, parameters, losses, evaluations }: TrainReport, out: string): string {
+  const last = evaluations.at(-1)!;
+  return `${model}
+${formatTable([
+  ["parameters", parameters.toLocaleString("en-US")],
+  ["steps", String(losses.length)],
+  ["loss", `${losses[0]!.toFixed(3)} at first, ${losses.at(-1)!.toFixed(3)} at last`],
+  ["held-out text", `loss ${last.loss.toFixed(3)}, perplexity ${Math.exp(last.loss).toFixed(2)}`],
+  ["curve", `${out}/loss.svg`],
+  ["next", `bitloom build ${model} --out <folder>`],
+])}`;
+}

@@ -1,0 +1,66 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { schedule } from "../../codegen/schedule/schedule.ts";
+import { formatLocation, type Graph, type Node, topologicalOrder } from "../../ir/graph.ts";
+import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
+import { load, type Model } from "../../runtime/index.ts";
+import type { TensorInputs } from "../../runtime/session.ts";
+import type { Tensor } from "../../runtime/tensors.ts";
+import { memorySource } from "../checkpoint/source.ts";
+import { writeArtifact } from "../compiler/artifact.ts";
+import { mul, total } from "./expressions.ts";
+
+/**
+ * The first of a graph's operations whose result holds a NaN or an infinity, in words: a state that does, or an op with
+ * its result and the line of the model that it comes from. The graph is compiled once more with a scalar for each
+ * operation, the sum of its elements times 0, which is 0 or NaN.
+ * @param states the model that holds the graph's states
+ */
+export async function firstNonFinite(
+  graph: Graph,
+  states: Model,
+  inputs: TensorInputs,
+): Promise<string | undefined> {
+  const values = new Map<string, Tensor>();
+  for (const { value } of graph.states) {
+    const name = value.name!;
+    const state = await states.readState(name);
+    if (!(state.data as Float32Array).every(Number.isFinite)) return `the state "${name}"`;
+    values.set(name, state);
+  }
+  const probes = topologicalOrder(graph).flatMap((node) =>
+    node.results
+      .filter(({ type }) => type.dtype === "f32" && !type.encoding)
+      .map((value) => ({ node, value })),
+  );
+  const probed: Graph = {
+    ...graph,
+    states: graph.states.map(({ value }) => ({ value, next: value })),
+    outputs: probes.map(({ value }, i) => ({ name: `p${i}`, value: total(mul(value, 0)) })),
+  };
+  const folder = await mkdtemp(join(tmpdir(), "bitloom-non-finite-"));
+  try {
+    const plan = await schedule({ run: runForwardPipeline(probed) }, { targets: ["wasm"], maxThreads: 1 });
+    const out = join(folder, "probes");
+    const weights = memorySource(new Map());
+    await writeArtifact(plan, { out, name: graph.name, weights, cudaArchitectures: [], files: {} });
+    const model = await load(out, { device: "wasm", threads: 1 });
+    try {
+      for (const [name, value] of values) await model.writeState(name, value);
+      const outputs = await model.call("run", inputs);
+      const found = probes.find((_, i) => !Number.isFinite(Number(outputs[`p${i}`]!.data[0])));
+      return found && describeNode(found.node);
+    } finally {
+      await model.dispose();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+function describeNode({ op, results: [result], operands, location }: Node): string {
+  const of = operands.map(({ name }) => name).find((name) => name !== undefined);
+  const name = result?.name === undefined ? (of === undefined ? "" : ` of %${of}`) : ` %${result.name}`;
+  return `${op}${name}${location === undefined ? "" : ` (${formatLocation(location)})`}`;
+}

@@ -1,0 +1,44 @@
+import { openSafetensors } from "../checkpoint/safetensors.ts";
+import { encodeHeader } from "../checkpoint/safetensors-writer.ts";
+import { writeWhole } from "./whole-file.ts";
+
+/** f32 tensors by name. */
+export type Tensors = ReadonlyMap<
+  string,
+  { readonly dims: readonly number[]; readonly data: Float32Array<ArrayBuffer> }
+>;
+
+/** Writes f32 tensors as one safetensors file, which appears whole. @throws BitloomError WRITE_FAILED */
+export async function writeTensors(
+  path: string,
+  tensors: Tensors,
+  metadata: Readonly<Record<string, string>>,
+): Promise<void> {
+  const declared = [...tensors].map(([name, { dims }]) => ({ name, dtype: "F32" as const, shape: dims }));
+  const data = [...tensors.values()].map(
+    ({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+  );
+  await writeWhole(path, [encodeHeader(declared, metadata), ...data]);
+}
+
+/**
+ * Reads the f32 tensors of a safetensors file, and its metadata.
+ * @throws BitloomError MISSING_FILE, READ_FAILED, CORRUPT_FILE, INVALID_TENSOR
+ */
+export async function readTensors(
+  path: string,
+): Promise<{ readonly tensors: Tensors; readonly metadata: ReadonlyMap<string, string> }> {
+  const file = await openSafetensors(path);
+  try {
+    const tensors = new Map<string, { dims: readonly number[]; data: Float32Array<ArrayBuffer> }>();
+    for (const stored of file.tensors.values()) {
+      if (stored.dtype !== "F32") continue;
+      const data = new Float32Array(stored.bytes / 4);
+      await file.read(stored, 0, new Uint8Array(data.buffer));
+      tensors.set(stored.name, { dims: stored.shape, data });
+    }
+    return { tensors, metadata: file.metadata };
+  } finally {
+    await file.close();
+  }
+}

@@ -1,0 +1,176 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadLanguageModel } from "../../runtime/index.ts";
+import { Tokenizer } from "../../runtime/tokenizer.ts";
+import { openCheckpoint } from "../checkpoint/huggingface.ts";
+import { compileCheckpoint } from "../compiler/checkpoint.ts";
+import type { LanguageModelConfig } from "../dsl/families/config.ts";
+import { byteTokenizerFiles } from "./byte-tokenizer.ts";
+import {
+  defineTraining,
+  type LearningRate,
+  linearRate,
+  type TrainingOptions,
+  train,
+  twoStageRate,
+} from "./index.ts";
+import { Windows } from "./windows.ts";
+
+const config: LanguageModelConfig = {
+  name: "tiny",
+  architecture: "BitNetForCausalLM",
+  vocabularySize: 256,
+  hiddenSize: 32,
+  intermediateSize: 64,
+  layers: 1,
+  heads: 2,
+  keyValueHeads: 1,
+  headDim: 16,
+  normEpsilon: 1e-5,
+  ropeTheta: 10_000,
+  contextLength: 32,
+  activation: "relu2",
+  tiedHead: true,
+  attentionBias: false,
+  mlpBias: false,
+  quantized: true,
+  bosToken: null,
+  eosTokens: [],
+};
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "bitloom-train-test-"));
+  await writeFile(join(folder, "abc.txt"), "abcdefgh".repeat(200));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const options: TrainingOptions = {
+  model: config,
+  text: ["abc.txt"],
+  steps: 40,
+  batch: 4,
+  sequence: 16,
+  heldOut: 0.1,
+  learningRate: linearRate(0.02, { warmup: 2 }),
+  seed: 7,
+};
+const of = (changed: Partial<TrainingOptions> = {}) => defineTraining({ ...options, ...changed });
+const bytes = (name: string, file = "model/model.safetensors") => readFile(join(folder, name, file));
+
+test("what is trained is saved, compiled, and continues its text", async () => {
+  const out = join(folder, "whole");
+  const steps: number[] = [];
+  const report = await train(of(), { out, base: folder, threads: 1, onStep: ({ step }) => steps.push(step) });
+  expect(steps).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
+  expect(report.losses[0]).toBeGreaterThan(4);
+  expect(report.evaluations.map(({ step }) => step)).toEqual([4, 8, 12, 16, 20, 24, 28, 32, 36, 40]);
+  expect(report.evaluations.at(-1)!.loss).toBeLessThan(0.5);
+  expect((await bytes("whole", "loss.svg")).toString()).toContain("<polyline");
+
+  const checkpoint = await openCheckpoint(report.model);
+  await compileCheckpoint(checkpoint, { out: join(folder, "artifact") });
+  await checkpoint.source.close();
+  await using model = await loadLanguageModel(join(folder, "artifact"), { threads: 1 });
+  const { text } = await model.generate("abcdefghabcdefgh", { maxTokens: 8 }).finish();
+  expect(text).toBe("abcdefgh");
+  await expect(train(of(), { out, base: folder })).rejects.toMatchObject({ code: "WRITE_FAILED" });
+}, 60_000);
+
+test("a run that is interrupted, even twice, ends with the weights of one that is not", async () => {
+  const changed = of({ steps: 7, accumulation: 2, evaluateEvery: 3 });
+  const run = (out: string, until: number, resume = false) => {
+    const controller = new AbortController();
+    return train(changed, {
+      out: join(folder, out),
+      base: folder,
+      threads: 1,
+      resume,
+      signal: controller.signal,
+      onStep: ({ step }) => step === until && controller.abort(),
+    });
+  };
+  const { losses, evaluations } = await run("at-once", 99);
+  await expect(run("in-parts", 2)).rejects.toMatchObject({ code: "ABORTED" });
+  await expect(run("in-parts", 5, true)).rejects.toMatchObject({ code: "ABORTED" });
+  expect(await stat(join(folder, "in-parts", "model")).catch(() => undefined)).toBeUndefined();
+  const resumed = await run("in-parts", 99, true);
+  expect(resumed).toMatchObject({ losses, evaluations });
+  for (const file of ["model/model.safetensors", "checkpoint.safetensors", "loss.svg"]) {
+    expect(await bytes("in-parts", file), file).toEqual(await bytes("at-once", file));
+  }
+  const other = of({ steps: 7, seed: 8 });
+  await expect(
+    train(other, { out: join(folder, "in-parts"), base: folder, resume: true }),
+  ).rejects.toMatchObject({
+    code: "INVALID_OPTION",
+  });
+}, 60_000);
+
+test("a loss that is no number stops the run with the step and the operation", async () => {
+  const tooHigh: LearningRate = (step) => (step < 2 ? 1e-3 : 1e30);
+  const training = of({ steps: 9, learningRate: tooHigh });
+  const diverged = train(training, { out: join(folder, "diverged"), base: folder, threads: 1 });
+  await expect(diverged).rejects.toMatchObject({
+    code: "TRAINING_DIVERGED",
+    message: expect.stringMatching(/^At step [45] /),
+    received: expect.stringMatching(/; first in \w+ /),
+  });
+}, 60_000);
+
+describe("a training that cannot be", () => {
+  test.each<[string, Partial<TrainingOptions>]>([
+    ["no steps", { steps: 0 }],
+    ["a sequence beyond the context", { sequence: 33 }],
+    ["no text", { text: [] }],
+    ["a rate that is a number", { learningRate: 1e-3 as unknown as LearningRate }],
+    ["all text held out", { heldOut: 1 }],
+    ["an unknown option", { epochs: 3 } as Partial<TrainingOptions>],
+    ["a BitNet without BitLinear", { model: { ...config, quantized: false } }],
+  ])("is refused where it is described: %s", (_, changed) => {
+    expect(() => of(changed)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+  });
+
+  test.each<[string, string, Partial<TrainingOptions>]>([
+    ["no such text", "MISSING_FILE", { text: ["nowhere.txt"] }],
+    ["too little text", "INVALID_INPUT", { sequence: 32, heldOut: 0.001 }],
+    ["a vocabulary below the bytes", "INVALID_OPTION", { model: { ...config, vocabularySize: 255 } }],
+    ["a step beyond all memory", "LIMIT_EXCEEDED", { batch: 4_000_000 }],
+  ])("is refused before anything is written: %s", async (_, code, changed) => {
+    const out = join(folder, "refused");
+    await expect(train(of(changed), { out, base: folder })).rejects.toMatchObject({ code });
+    expect(await stat(out).catch(() => undefined)).toBeUndefined();
+  });
+});
+
+test("tokens of the byte tokenizer are the bytes of a text", async () => {
+  const files = byteTokenizerFiles();
+  const tokenizer = await Tokenizer.fromFiles(async (name) => files[name]);
+  const text = "Grüße, 世界! \n\t tabs   and\u0000 zeros ½";
+  const tokens = [...new TextEncoder().encode(text)];
+  expect(tokenizer!.encode(text)).toEqual(tokens);
+  expect(tokenizer!.decode(tokens)).toBe(text);
+});
+
+test("an epoch has every window once, in another order than the one before", () => {
+  const tokens = Int32Array.from({ length: 31 }, (_, i) => i);
+  const windows = new Windows(tokens, 3, 1);
+  const epoch = (number: number) =>
+    [0, 1].flatMap((half) => [...windows.shuffled(number * 2 + half, 5).tokens.data]);
+  expect(epoch(0).toSorted((a, b) => a - b)).toEqual([...tokens.subarray(0, 30)]);
+  expect(epoch(1).toSorted((a, b) => a - b)).toEqual([...tokens.subarray(0, 30)]);
+  expect(epoch(1)).not.toEqual(epoch(0));
+  const { targets } = windows.inOrder(8, 5);
+  expect(targets).toEqual({ data: Int32Array.of(25, 26, 27, 28, 29, 30), dims: [2, 3] });
+});
+
+test("the rate falls in two stages", () => {
+  const rate = twoStageRate([1, 0.5], { warmup: 2 });
+  const rates = Array.from({ length: 12 }, (_, step) => rate(step, 12));
+  expect(rates[0]).toBe(0.5);
+  expect(rates[2]).toBe(1);
+  expect(rates[6]! / rates[5]!).toBeLessThan(0.45);
+  for (let step = 3; step < 12; step++) expect(rates[step]).toBeLessThan(rates[step - 1]!);
+});

@@ -1,0 +1,165 @@
+import type { LanguageModelConfig } from "../dsl/families/config.ts";
+import { languageModel } from "../dsl/families/index.ts";
+import type { LanguageModel } from "../dsl/language-model.ts";
+import { isModel } from "../dsl/model.ts";
+import { describe, invalidOption, knownOptions, positiveInteger, positiveNumber } from "../dsl/options.ts";
+import { adamW } from "./adamw.ts";
+import type { LearningRate } from "./learning-rate.ts";
+import type { Optimizer } from "./optimizer.ts";
+
+/** What `defineTraining` takes. */
+export interface TrainingOptions {
+  /** A family's configuration, or a model of one's own, whose weights are then saved without config.json. */
+  readonly model: LanguageModelConfig | LanguageModel;
+  /** Text files, one after the other; relative to the file that holds the configuration. */
+  readonly text: readonly string[];
+  /**
+   * A folder with tokenizer.json. Default: tokens are the bytes of UTF-8, and the model needs a vocabulary of at least 256.
+   */
+  readonly tokenizer?: string;
+  /** Updates of the parameters. */
+  readonly steps: number;
+  /** Sequences of one call. */
+  readonly batch: number;
+  /** Tokens of one sequence. */
+  readonly sequence: number;
+  /** Calls whose gradients are averaged to one step. Default 1. */
+  readonly accumulation?: number;
+  readonly learningRate: LearningRate;
+  /** Default: AdamW with betas 0.9 and 0.95, and a decay of 0.1 on matrices. */
+  readonly optimizer?: Optimizer;
+  /** Most that the gradients' common L2 norm may be; larger ones are scaled down. Default 1; `null`: never. */
+  readonly clipNorm?: number | null;
+  /** Settles the first weights and the order of the data. Default 0. */
+  readonly seed?: number;
+  /** Share of the text, its end, that is not trained on. Default 0.05. */
+  readonly heldOut?: number;
+  /** Steps between evaluations on held-out text. Default: a tenth of the run. */
+  readonly evaluateEvery?: number;
+  /** Most sequences of an evaluation. Default 64. */
+  readonly evaluateSequences?: number;
+  /** Steps between checkpoints. Default: those between evaluations. */
+  readonly checkpointEvery?: number;
+}
+
+const brand = Symbol.for("bitloom.training");
+
+/** A checked training, ready to run. */
+export interface Training extends Required<Omit<TrainingOptions, "model" | "tokenizer" | "clipNorm">> {
+  readonly [brand]: true;
+  readonly model: LanguageModel;
+  /** Of the family that the model is of, if it is of one. */
+  readonly config: LanguageModelConfig | undefined;
+  readonly tokenizer: string | undefined;
+  readonly clipNorm: number | undefined;
+}
+
+/** Whether a value, such as the default export of a user's file, is a training. */
+export function isTraining(value: unknown): value is Training {
+  return typeof value === "object" && value !== null && brand in value;
+}
+
+const names: readonly (keyof TrainingOptions)[] = [
+  "model",
+  "text",
+  "tokenizer",
+  "steps",
+  "batch",
+  "sequence",
+  "accumulation",
+  "learningRate",
+  "optimizer",
+  "clipNorm",
+  "seed",
+  "heldOut",
+  "evaluateEvery",
+  "evaluateSequences",
+  "checkpointEvery",
+];
+
+/** Decay for what multiplies; norms and biases have none. */
+export function onMatrices(decay: number): (path: string, dims: readonly unknown[]) => number {
+  return (_path, dims) => (dims.length > 1 ? decay : 0);
+}
+
+/**
+ * Describes the training of a language model on text, for `bitloom train`.
+ *
+ * ```ts
+ * export default defineTraining({
+ *   model: { architecture: "BitNetForCausalLM", vocabularySize: 256, … },
+ *   text: ["corpus.txt"],
+ *   steps: 1000, batch: 16, sequence: 128,
+ *   learningRate: cosineRate(1.5e-3, { warmup: 50 }),
+ * });
+ * ```
+ * @throws BitloomError INVALID_OPTION naming the option, and of the model's description
+ */
+export function defineTraining(options: TrainingOptions): Training {
+  knownOptions("defineTraining", options, names);
+  const { text, tokenizer, steps, batch, sequence, learningRate, clipNorm = 1, seed = 0 } = options;
+  const { heldOut = 0.05, accumulation = 1, evaluateSequences = 64 } = options;
+  const { optimizer = adamW({ betas: [0.9, 0.95], weightDecay: onMatrices(0.1) }) } = options;
+  const config = isModel(options.model) ? undefined : savedConfig(options.model);
+  const model = config === undefined ? ownModel(options.model) : languageModel(config);
+  if (!Array.isArray(text) || text.length === 0 || !text.every((path) => typeof path === "string")) {
+    throw invalidOption("text", "a list of one or more paths", text);
+  }
+  if (tokenizer !== undefined && typeof tokenizer !== "string") {
+    throw invalidOption("tokenizer", "the path of a folder", tokenizer);
+  }
+  for (const [name, value] of Object.entries({ steps, batch, sequence, accumulation, evaluateSequences })) {
+    positiveInteger(name, value);
+  }
+  if (sequence > model.contextLength) {
+    throw invalidOption("sequence", `at most the model's context of ${model.contextLength} tokens`, sequence);
+  }
+  if (typeof learningRate !== "function") {
+    throw invalidOption("learningRate", "a schedule such as cosineRate(1e-3)", learningRate);
+  }
+  if (typeof optimizer?.begin !== "function") {
+    throw invalidOption("optimizer", "an optimizer such as adamW()", optimizer);
+  }
+  if (clipNorm !== null) positiveNumber("clipNorm", clipNorm);
+  if (!Number.isSafeInteger(seed)) throw invalidOption("seed", "a whole number", seed);
+  if (!(heldOut > 0 && heldOut < 1)) throw invalidOption("heldOut", "a share above 0 and below 1", heldOut);
+  const { evaluateEvery = Math.ceil(steps / 10) } = options;
+  const { checkpointEvery = evaluateEvery } = options;
+  positiveInteger("evaluateEvery", evaluateEvery);
+  positiveInteger("checkpointEvery", checkpointEvery);
+  return {
+    [brand]: true,
+    model,
+    config,
+    text,
+    tokenizer,
+    steps,
+    batch,
+    sequence,
+    accumulation,
+    learningRate,
+    optimizer,
+    clipNorm: clipNorm ?? undefined,
+    seed,
+    heldOut,
+    evaluateEvery,
+    evaluateSequences,
+    checkpointEvery,
+  };
+}
+
+/** A configuration that config.json can say. */
+function savedConfig(config: LanguageModelConfig): LanguageModelConfig {
+  if (typeof config !== "object" || config === null) {
+    throw invalidOption("model", "a family's configuration, or what defineLanguageModel returns", config);
+  }
+  const isLlama = config.architecture === "LlamaForCausalLM";
+  if (config.quantized === true || (isLlama && config.quantized === false)) return config;
+  const expected = isLlama ? "true or false" : `true, as ${config.architecture} is`;
+  throw invalidOption("model: quantized", expected, config.quantized);
+}
+
+function ownModel(model: TrainingOptions["model"]): LanguageModel {
+  if (isModel(model) && model.kind === "language-model") return model;
+  throw invalidOption("model", "a language model", describe(model));
+}
