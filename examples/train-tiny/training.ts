@@ -29,8 +29,8 @@ export default defineTraining({
     "../../docs/performance.md",
     "../../README.md",
   ],
-  steps: 400,
+  steps: 1200,
   batch: 8,
   sequence: 64,
-  learningRate: cosineRate(4e-3, { warmup: 20 }),
+  learningRate: cosineRate(3e-3, { warmup: 40 }),
 });

@@ -1,0 +1,67 @@
+/** `bitloom train` as a person types it: a run, Ctrl-C, and going on. */
+import { once } from "node:events";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { finished, type InstalledPackage, installPackage } from "./support/cli.ts";
+
+let installed: InstalledPackage;
+let folder: string;
+beforeAll(async () => {
+  installed = await installPackage();
+  folder = await mkdtemp(join(tmpdir(), "bitloom-cli-train-"));
+  await writeFile(join(folder, "text.txt"), "to be or not to be, ".repeat(100));
+  await writeFile(join(folder, "training.ts"), training(60));
+  await writeFile(join(folder, "wrong.ts"), training(0));
+}, 60_000);
+afterAll(async () => {
+  await installed?.dispose();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const training = (steps: number) => `
+import { bitnet, constantRate, defineTraining } from "bitloom";
+const model = bitnet({
+  name: "tiny", architecture: "BitNetForCausalLM", vocabularySize: 256, hiddenSize: 32, intermediateSize: 64,
+  layers: 1, heads: 2, keyValueHeads: 2, headDim: 16, normEpsilon: 1e-5, ropeTheta: 10000, contextLength: 32,
+  activation: "relu2", tiedHead: true, attentionBias: false, mlpBias: false, quantized: true, bosToken: null, eosTokens: [],
+});
+export default defineTraining({
+  model, text: ["text.txt"], steps: ${steps}, batch: 2, sequence: 16, evaluateEvery: 1, learningRate: constantRate(0.01),
+});
+`;
+
+const run = (file: string, out: string, ...more: string[]) =>
+  installed.run(["train", join(folder, file), "--out", join(folder, out), "--threads", "1", ...more]);
+
+it("a run that Ctrl-C ends goes on with --resume to the same weights", async () => {
+  const child = installed.start(["train", join(folder, "training.ts"), "--out", join(folder, "parts")]);
+  const ended = finished(child);
+  await once(child.stderr!, "data");
+  while (!(await readFile(join(folder, "parts", "checkpoint.safetensors")).catch(() => undefined))) {
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  child.kill("SIGINT");
+  expect(await ended).toMatchObject({ status: 130, stdout: "" });
+  expect(await run("training.ts", "parts")).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining("--resume"),
+  });
+  const resumed = await run("training.ts", "parts", "--resume");
+  expect(resumed).toMatchObject({ status: 0, stdout: expect.stringMatching(/steps +60\n/) });
+  expect(resumed.stderr).toMatch(/step 60: held-out perplexity \d/);
+  expect(await run("training.ts", "whole")).toMatchObject({ status: 0 });
+  const weights = (out: string) => readFile(join(folder, out, "model", "model.safetensors"));
+  expect(await weights("parts")).toEqual(await weights("whole"));
+}, 60_000);
+
+it.each([
+  ["an option out of range", "wrong.ts", "INVALID_OPTION"],
+  ["no such file", "nothing.ts", "MISSING_FILE"],
+  ["a file without a training", "text.txt", "INVALID_MODEL"],
+])("is refused with a coded error: %s", async (_, file, code) => {
+  const { status, stderr } = await run(file, "refused");
+  expect(status).toBe(1);
+  expect(stderr).toContain(`[${code}]`);
+});
