@@ -24,7 +24,13 @@ export async function saveModel(
 
 /** A family's config.json; linears that are BitLinear have latent weights, quantized when they are read. */
 function familyConfig(config: LanguageModelConfig): object {
-  const quantization = { quant_method: "bitnet", linear_class: "autobitlinear", quantization_mode: "online" };
+  const norm = config.projectionNormEpsilon;
+  const quantization = {
+    quant_method: "bitnet",
+    linear_class: "autobitlinear",
+    quantization_mode: "online",
+    ...(norm !== undefined && { use_rms_norm: true, rms_norm_eps: norm }),
+  };
   return {
     architectures: [config.architecture],
     model_type: config.architecture === "LlamaForCausalLM" ? "llama" : "bitnet",
