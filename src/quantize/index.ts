@@ -1,5 +1,13 @@
 /** Conversion of ordinary models, low-rank correction, adapters. */
 export {
+  type Adapter,
+  type AdapterModule,
+  applyAdapter,
+  mergeAdapter,
+  readAdapter,
+  writeAdapter,
+} from "./adapter.ts";
+export {
   autoConvertIfNeeded,
   type ConvertOptions,
   convertToBitnet,
