@@ -1,17 +1,18 @@
 import { readFile } from "node:fs/promises";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { packageRoot } from "../../codegen/kernel/template-path.ts";
 
-const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
+const path = (relative: string) => join(packageRoot(), relative);
 
 /** Hugging Face folders made by PyTorch, with what PyTorch answered for them. */
 export const checkpoints = {
   "bitnet-tiny-packed": {
-    folder: path("../../examples/generate/bitnet-tiny"),
-    golden: path("../goldens/bitnet-tiny-packed/golden.json"),
+    folder: path("examples/generate/bitnet-tiny"),
+    golden: path("test/goldens/bitnet-tiny-packed/golden.json"),
   },
   "bitnet-tiny-latent": {
-    folder: path("../goldens/bitnet-tiny-latent"),
-    golden: path("../goldens/bitnet-tiny-latent/golden.json"),
+    folder: path("test/goldens/bitnet-tiny-latent"),
+    golden: path("test/goldens/bitnet-tiny-latent/golden.json"),
   },
 } as const;
 

@@ -5,16 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { rolldown } from "rolldown";
+import { bundlePackage } from "./bundle-package.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const entries = {
-  index: "src/index.ts",
-  cli: "src/cli/main.ts",
-  runtime: "runtime/index.ts",
-  cuda: "runtime/devices/cuda/index.ts",
-  ir: "ir/index.ts",
-} as const;
 
 export interface ProcessResult {
   /** The exit status; null when a signal ended the process. */
@@ -49,14 +42,7 @@ export interface InstalledPackage {
  */
 export async function installPackage(): Promise<InstalledPackage> {
   const folder = await mkdtemp(join(tmpdir(), "bitloom-package-"));
-  const bundle = await rolldown({
-    input: Object.fromEntries(Object.entries(entries).map(([name, path]) => [name, join(root, path)])),
-    external: /^[^./]/,
-    platform: "node",
-    logLevel: "silent",
-  });
-  await bundle.write({ dir: join(folder, "dist"), format: "esm" });
-  await bundle.close();
+  await bundlePackage(join(folder, "dist"));
   await writeFile(join(folder, "package.json"), await readFile(join(root, "package.json")));
   await mkdir(join(folder, "runtime"));
   for (const name of ["templates", "runtime/native", "node_modules"])

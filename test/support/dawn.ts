@@ -85,7 +85,7 @@ async function loadDawn(): Promise<Dawn> {
 /** A folder with Dawn and SwiftShader side by side, made on first use. */
 async function linkDriver(): Promise<string> {
   const dawn = await packageFile("webgpu", "dist/linux-x64/dawn.node");
-  const archive = await packageFile("@sparticuz/chromium", "bin/swiftshader.tar.br");
+  const { archive, read } = await driverArchive();
   const name = `swiftshader-${dawn.version}-${archive.version}`;
   const failures: unknown[] = [];
   for (const parent of [join(modules, ".cache", "bitloom"), join(tmpdir(), "bitloom-cache")]) {
@@ -94,7 +94,7 @@ async function linkDriver(): Promise<string> {
     try {
       await mkdir(parent, { recursive: true });
       const draft = await mkdtemp(join(parent, "unpack-"));
-      const files = readTar(brotliDecompressSync(await readFile(archive.path)));
+      const files = await read();
       for (const driver of drivers) await writeFile(join(draft, driver), files.get(driver)!);
       await link(dawn.path, join(draft, "dawn.node")).catch(() =>
         copyFile(dawn.path, join(draft, "dawn.node")),
@@ -107,6 +107,16 @@ async function linkDriver(): Promise<string> {
     }
   }
   throw new AggregateError(failures, "SwiftShader could not be unpacked: neither folder is writable");
+}
+
+/** Vulkan's loader for Linux on x64, `libvulkan.so.1`, which finds the drivers of a machine. */
+export async function vulkanLoader(): Promise<Buffer> {
+  return (await (await driverArchive()).read()).get("libvulkan.so.1")!;
+}
+
+async function driverArchive() {
+  const archive = await packageFile("@sparticuz/chromium", "bin/swiftshader.tar.br");
+  return { archive, read: async () => readTar(brotliDecompressSync(await readFile(archive.path))) };
 }
 
 async function packageFile(

@@ -1,5 +1,5 @@
 /** Random expressions of the kernel language, and what they mean in JavaScript. */
-import { fc } from "@fast-check/vitest";
+import fc from "fast-check";
 
 /** A scalar expression of the kernel language and what it means in JavaScript. */
 export interface Sample {

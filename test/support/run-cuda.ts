@@ -4,6 +4,7 @@
  * but libraries.
  */
 import { createHash } from "node:crypto";
+import { availableParallelism } from "node:os";
 import type { Plan } from "../../codegen/schedule/plan.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
 import { evaluate } from "../../codegen/schedule/symbols.ts";
@@ -57,8 +58,7 @@ export class CudaHost {
       const library = this.#build(batch.map(([, kernel]) => kernel));
       for (const [name] of batch) this.#libraries.set(name, library);
       batches.push(library);
-      // No more compilers at once than a small machine has cores.
-      if (batches.length % 2 === 0) await Promise.all(batches);
+      if (batches.length % availableParallelism() === 0) await Promise.all(batches);
     }
     await Promise.all(batches);
   }

@@ -69,13 +69,18 @@ function launchArgument(argument: HostArgument): LaunchArgument {
 
 const cache = join(tmpdir(), "bitloom-cache", "cuda-card");
 
-/** The path of a cubin with these kernels for an architecture such as `sm_90`, made where it is not known from earlier. */
-export async function buildCubin(kernels: readonly HostKernel[], architecture: string): Promise<string> {
-  const source = kernels
+/** Kernels one after the other, under names of their own. */
+export function translationUnit(kernels: readonly HostKernel[]): string {
+  return kernels
     .flatMap(({ text, entryPoint, name = entryPoint }) =>
       name === entryPoint ? [text] : [`#define ${entryPoint} ${name}`, text, `#undef ${entryPoint}`],
     )
     .join("\n");
+}
+
+/** The path of a cubin with these kernels for an architecture such as `sm_90`, made where it is not known from earlier. */
+export async function buildCubin(kernels: readonly HostKernel[], architecture: string): Promise<string> {
+  const source = translationUnit(kernels);
   const hash = createHash("sha256").update(architecture).update(source).digest("hex").slice(0, 32);
   const path = join(cache, `${hash}.cubin`);
   if (existsSync(path)) return path;

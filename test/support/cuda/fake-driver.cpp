@@ -19,7 +19,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -119,6 +121,14 @@ struct Launch {
 
 struct Graph {
   std::vector<Launch> launches;
+};
+
+/** A program of NVRTC. */
+struct Compilation {
+  std::string source;
+  /** Empty where it is refused. */
+  std::string cubin;
+  std::string log;
 };
 
 struct Stream {
@@ -223,6 +233,23 @@ Result destroy(std::set<T *> &known, T *handle) {
   if (known.erase(handle) == 0) return INVALID_HANDLE;
   delete handle;
   return OK;
+}
+
+/** What a program makes of a source; nothing where it fails. */
+std::string compileWith(const std::string &compiler, const std::string &source) {
+  char folder[] = "/tmp/fake-nvrtc-XXXXXX";
+  if (mkdtemp(folder) == nullptr) return "";
+  const std::string input = std::string(folder) + "/kernels.cu", output = std::string(folder) + "/image";
+  std::ofstream(input) << source;
+  std::string image;
+  if (system(("'" + compiler + "' " + input + " " + output).c_str()) == 0) {
+    std::ifstream file(output, std::ios::binary);
+    image.assign(std::istreambuf_iterator<char>(file), {});
+  }
+  unlink(input.c_str());
+  unlink(output.c_str());
+  rmdir(folder);
+  return image;
 }
 
 void unload(Module *module) {
@@ -556,7 +583,7 @@ Result cuGraphExecDestroy(Graph *instance) {
   return destroy(instances, instance);
 }
 
-// NVRTC: a program is its own log and its own cubin.
+// NVRTC. What compiles is a program that the environment names, if any: it takes the paths of source and image.
 
 Result nvrtcVersion(int *major, int *minor) {
   *major = settings.version / 1000;
@@ -566,41 +593,46 @@ Result nvrtcVersion(int *major, int *minor) {
 
 const char *nvrtcGetErrorString(Result) { return "NVRTC_ERROR_COMPILATION"; }
 
-Result nvrtcCreateProgram(int **program, const char *source, const char *, int, const char *const *,
+Result nvrtcCreateProgram(Compilation **program, const char *source, const char *, int, const char *const *,
                           const char *const *) {
+  const std::lock_guard<std::recursive_mutex> lock(mutex);
   lastCompilation = source;
-  *program = new int(0);
+  *program = new Compilation{source, settings.compiled, settings.compilerLog};
   return OK;
 }
 
-Result nvrtcDestroyProgram(int **program) {
+Result nvrtcDestroyProgram(Compilation **program) {
   delete *program;
   *program = nullptr;
   return OK;
 }
 
-Result nvrtcCompileProgram(int *, int count, const char *const *options) {
-  lastOptions.assign(options, options + count);
-  return settings.compiled.empty() ? 6 : OK;
+Result nvrtcCompileProgram(Compilation *program, int count, const char *const *options) {
+  {
+    const std::lock_guard<std::recursive_mutex> lock(mutex);
+    lastOptions.assign(options, options + count);
+  }
+  if (const char *compiler = getenv("BITLOOM_FAKE_COMPILER")) program->cubin = compileWith(compiler, program->source);
+  return program->cubin.empty() ? 6 : OK;
 }
 
-Result nvrtcGetProgramLogSize(int *, std::size_t *size) {
-  *size = settings.compilerLog.size() + 1;
+Result nvrtcGetProgramLogSize(Compilation *program, std::size_t *size) {
+  *size = program->log.size() + 1;
   return OK;
 }
 
-Result nvrtcGetProgramLog(int *, char *log) {
-  memcpy(log, settings.compilerLog.c_str(), settings.compilerLog.size() + 1);
+Result nvrtcGetProgramLog(Compilation *program, char *log) {
+  memcpy(log, program->log.c_str(), program->log.size() + 1);
   return OK;
 }
 
-Result nvrtcGetCUBINSize(int *, std::size_t *size) {
-  *size = settings.compiled.size();
+Result nvrtcGetCUBINSize(Compilation *program, std::size_t *size) {
+  *size = program->cubin.size();
   return OK;
 }
 
-Result nvrtcGetCUBIN(int *, char *cubin) {
-  memcpy(cubin, settings.compiled.data(), settings.compiled.size());
+Result nvrtcGetCUBIN(Compilation *program, char *cubin) {
+  memcpy(cubin, program->cubin.data(), program->cubin.size());
   return OK;
 }
 }

@@ -94,6 +94,17 @@ export function openSession(environment: Readonly<Record<string, string>>): Prom
   return (require(addon!) as CudaAddon).open(driver, 0);
 }
 
+/** The environment of a process whose NVRTC compiles, by g++, through a script that is put into `folder`. */
+export async function compilingEnvironment(folder: string): Promise<Readonly<Record<string, string>>> {
+  const { environment } = await fakeDriver();
+  const script = join(folder, "nvrtc");
+  const jiti = join(dirname(require.resolve("jiti/package.json")), "lib/jiti-cli.mjs");
+  const source = fileURLToPath(new URL("./fake-compiler.ts", import.meta.url));
+  const words = [process.execPath, jiti, source].map((word) => `'${word}'`).join(" ");
+  writeFileSync(script, `#!/bin/sh\nexec ${words} "$@"\n`, { mode: 0o755 });
+  return { ...environment, BITLOOM_FAKE_COMPILER: script };
+}
+
 /** What the fake driver takes for a cubin of an artifact's kernels. */
 export async function fakeImage(artifact: string): Promise<Uint8Array> {
   const kernels = readManifest(artifact).targets.cuda!.kernels.map(({ source, entryPoint, blockSize }) => ({
