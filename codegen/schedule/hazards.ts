@@ -33,13 +33,10 @@ export function touchingSteps(
   served: readonly (readonly string[] | undefined)[],
 ): TouchingStep[] {
   return steps.map((step, index) => {
-    const accesses = library.accesses(step.kernel);
-    const touches = step.arguments.flatMap((argument, i): Touch[] => {
-      const access = accesses[i];
-      if (argument.kind !== "buffer" || access === undefined) return [];
+    const touches = library.accesses(step).map(({ argument, access }): Touch => {
       const { region, offset, bytes } = argument.storage;
       const end = offset! + upperBound(bytes, graph.symbols);
-      return [{ region, start: offset!, end, writes: access !== "read" }];
+      return { region, start: offset!, end, writes: access !== "read" };
     });
     return { touches, isGuarded: step.guard !== undefined, serves: served[index] };
   });

@@ -2,7 +2,7 @@ import { BitloomError } from "../../errors/index.ts";
 import { specialize } from "../kernel/frontend.ts";
 import type { Access, InlineFunction, KernelFunction } from "../kernel/ir.ts";
 import type { Template } from "../kernel/load.ts";
-import type { DraftArgument, GeneratedCall } from "./draft.ts";
+import type { BufferArgument, DraftArgument, DraftStep, GeneratedCall } from "./draft.ts";
 import type { KernelVariants, PlannedKernel } from "./plan.ts";
 
 /** A constant of a template's options, or a function put in its place. */
@@ -33,6 +33,12 @@ export type Templates = ReadonlyMap<
   { readonly template: Template; readonly source: string; readonly variants: Variants }
 >;
 
+/** A buffer that a step is given. */
+export interface BufferAccess {
+  readonly argument: BufferArgument;
+  readonly access: Access;
+}
+
 /** Where steps get their kernels. */
 export interface Kernels {
   generated(call: GeneratedCall): PlannedKernel;
@@ -59,15 +65,14 @@ export class KernelLibrary implements Kernels {
     return [...this.#kernels.values()];
   }
 
-  /** A kernel that a step names. */
-  named(name: string): PlannedKernel {
-    return this.#byName.get(name)!;
-  }
-
-  /** How a kernel uses each of its arguments; undefined for one that is no buffer. */
-  accesses(name: string): readonly (Access | undefined)[] {
-    const { parameters } = this.named(name);
-    return parameters.map((parameter) => (parameter.kind === "buffer" ? parameter.access : undefined));
+  /** The buffers that a step is given, and how its kernel uses each. */
+  accesses({ kernel, arguments: all }: Pick<DraftStep, "kernel" | "arguments">): readonly BufferAccess[] {
+    const { parameters } = this.#byName.get(kernel)!;
+    return all.flatMap((argument, position) => {
+      const parameter = parameters[position];
+      if (argument.kind !== "buffer" || parameter?.kind !== "buffer") return [];
+      return [{ argument, access: parameter.access }];
+    });
   }
 
   generated(call: GeneratedCall): PlannedKernel {

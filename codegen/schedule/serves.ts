@@ -25,16 +25,15 @@ export function servedOutputs(
   for (const { name, offset } of outputs) needOf(offset).outputs.add(name);
   const served = steps.toReversed().map((step) => {
     const own: Need = { outputs: new Set(), isKept: false };
-    const accesses = library.accesses(step.kernel);
-    const buffers = step.arguments.flatMap((argument, i) =>
-      argument.kind === "buffer" ? [{ storage: argument.storage, access: accesses[i] }] : [],
-    );
-    for (const { storage, access } of buffers) {
+    const accesses = library.accesses(step);
+    for (const { argument, access } of accesses) {
+      const { storage } = argument;
       if (access === "read") continue;
       if (storage.region === "state") own.isKept = true;
       add(needOf(keyOf(storage)), own);
     }
-    for (const { storage, access } of buffers) {
+    for (const { argument, access } of accesses) {
+      const { storage } = argument;
       if (access !== "write" && storage.region !== "weights") add(own, needOf(keyOf(storage)));
     }
     return own.isKept ? undefined : outputs.map(({ name }) => name).filter((name) => own.outputs.has(name));

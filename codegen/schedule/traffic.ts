@@ -1,10 +1,9 @@
 import type { SymbolExpr } from "../../runtime/manifest.ts";
-import type { Access } from "../kernel/ir.ts";
 import type { PlacedArena } from "./arena.ts";
 import type { DraftStep, Storage } from "./draft.ts";
 import type { DraftEntry } from "./entry.ts";
 import { touchingSteps, waits } from "./hazards.ts";
-import type { KernelLibrary } from "./library.ts";
+import type { BufferAccess, KernelLibrary } from "./library.ts";
 import { align } from "./memory.ts";
 import type { EntrySummary, StepTraffic } from "./plan.ts";
 import { upperBound } from "./symbols.ts";
@@ -20,7 +19,7 @@ export function summarize(
   served: readonly (readonly string[] | undefined)[],
 ): EntrySummary {
   return {
-    traffic: draft.steps.map((step) => traffic(step, library.accesses(step.kernel), draft)),
+    traffic: draft.steps.map((step) => traffic(step, library.accesses(step), draft)),
     waits: waits(touchingSteps(draft, library, served)),
     arena: {
       buffers: arena.buffers.length,
@@ -30,19 +29,13 @@ export function summarize(
   };
 }
 
-function traffic(
-  step: DraftStep,
-  accesses: readonly (Access | undefined)[],
-  { graph }: DraftEntry,
-): StepTraffic {
+function traffic(step: DraftStep, accesses: readonly BufferAccess[], { graph }: DraftEntry): StepTraffic {
   if (step.guard && upperBound(step.guard.value, graph.symbols) > step.guard.upper) {
     return { weights: 0, read: 0, written: 0 };
   }
   const read = new Map<Storage, Map<string, number>>();
   const written = new Map<Storage, Map<string, number>>();
-  step.arguments.forEach((argument, i) => {
-    const access = accesses[i];
-    if (argument.kind !== "buffer" || access === undefined) return;
+  for (const { argument, access } of accesses) {
     // An operand that is captured twice is read once.
     const note = (into: Map<Storage, Map<string, number>>, bytes: SymbolExpr) => {
       const parts = into.get(argument.storage) ?? new Map<string, number>();
@@ -51,7 +44,7 @@ function traffic(
     };
     if (access !== "write") note(read, argument.bytes);
     if (access !== "read") note(written, argument.written ?? argument.bytes);
-  });
+  }
   const total = (from: Map<Storage, Map<string, number>>, counts: (storage: Storage) => boolean) =>
     [...from]
       .filter(([storage]) => counts(storage))

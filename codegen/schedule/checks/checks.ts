@@ -233,12 +233,8 @@ class CheckFinder {
 
   /** The buffers that a step writes. */
   #written(step: DraftStep): Place["buffer"][] {
-    const { parameters } = this.#library.named(step.kernel);
-    return step.arguments.flatMap((argument, position) => {
-      const parameter = parameters[position];
-      const isWritten = parameter?.kind === "buffer" && parameter.access !== "read";
-      return isWritten && argument.kind === "buffer" ? [argument.storage] : [];
-    });
+    const writes = this.#library.accesses(step).filter(({ access }) => access !== "read");
+    return writes.map(({ argument }) => argument.storage);
   }
 }
 
