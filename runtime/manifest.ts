@@ -136,7 +136,7 @@ const check = z.object({
           /** Byte offset in the `io` region, and how many bytes are to be written. */
           offset: count,
           bytes: count,
-          /** The bytes in the file, repeated as often as they fit. */
+          /** Where the file has the bytes, and how many, which are repeated as often as they fit. */
           data: count,
           stored: positive,
         }),
@@ -149,8 +149,12 @@ const check = z.object({
           offset: count,
           bytes: positive,
           dtype,
-          /** Where the file has the right answer, and f32 tolerances of as many equal parts of it. */
+          /** Where the file has the right answer, and how much, which is repeated as often as it fits; all if absent. */
           expected: count,
+          stored: z.optional(positive),
+          /** What is otherwise than repeated: byte offsets in the answer, and where the file has it. */
+          patches: z.optional(z.array(z.object({ at: count, bytes: positive, data: count }))),
+          /** f32 tolerances of as many equal parts of the answer. */
           tolerances: count,
           parts: positive,
         }),

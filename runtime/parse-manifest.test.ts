@@ -224,6 +224,16 @@ describe("parseManifest", () => {
         (c) => Object.assign(c.checks[0].runs[0].reads[0], { parts: 3, tolerances: 0 }),
       ],
       ["checks[0].runs[0].reads[0].expected", (c) => (c.checks[0].runs[0].reads[0].expected = 24)],
+      ["checks[0].runs[0].reads[0].stored", (c) => (c.checks[0].runs[0].reads[0].stored = 0)],
+      ["checks[0].runs[0].reads[0].expected", (c) => (c.checks[0].runs[0].reads[0].stored = 2 ** 20)],
+      [
+        "checks[0].runs[0].reads[0].patches[0].at",
+        (c) => (c.checks[0].runs[0].reads[0].patches = [{ at: 12, bytes: 8, data: 0 }]),
+      ],
+      [
+        "checks[0].runs[0].reads[0].patches[0].data",
+        (c) => (c.checks[0].runs[0].reads[0].patches = [{ at: 0, bytes: 8, data: 32 }]),
+      ],
       ["checks[0].runs[0].reads[0].tolerances", (c) => (c.checks[0].runs[0].reads[0].tolerances = 36)],
       ["checks[0].runs[0].reads[0].dtype", (c) => (c.checks[0].runs[0].reads[0].dtype = "f8")],
     ])("names %s when it is wrong", (path, change) => {

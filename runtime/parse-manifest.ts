@@ -346,10 +346,15 @@ function checkSelfCheck(manifest: Manifest, planned: Planned, path: Path, checkS
       for (const [place, read] of run.reads.entries()) {
         const of = [...where, "reads", place];
         const { kernel, region, offset, bytes, dtype, expected, tolerances, parts } = read;
+        const { stored = bytes, patches = [] } = read;
         if (!steps.some((step) => step.kernel === kernel)) fail([...of, "kernel"], "that of a step", kernel);
         passing(region, [...of, "region"]);
         within(sizes[region], `the ${region} region`, offset, bytes, [...of, "offset"]);
-        within(file.bytes, file.path, expected, bytes, [...of, "expected"]);
+        within(file.bytes, file.path, expected, stored, [...of, "expected"]);
+        for (const [index, { at, bytes: length, data }] of patches.entries()) {
+          within(bytes, "what is read", at, length, [...of, "patches", index, "at"]);
+          within(file.bytes, file.path, data, length, [...of, "patches", index, "data"]);
+        }
         within(file.bytes, file.path, tolerances, 4 * parts, [...of, "tolerances"]);
         const width = arrays[dtype].BYTES_PER_ELEMENT;
         if (offset % 4 !== 0) fail([...of, "offset"], "a multiple of 4", offset);

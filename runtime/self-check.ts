@@ -26,16 +26,28 @@ export async function selfCheck(
         await device.write(region, offset, new Uint8Array(bytes).fill(0xff));
       }
       for (const { offset, bytes, data, stored } of writes) {
-        const operand = new Uint8Array(bytes);
-        for (let at = 0; at < bytes; at += stored) {
-          operand.set(vectors.subarray(data, data + Math.min(stored, bytes - at)), at);
-        }
-        await device.write("io", offset, operand);
+        await device.write("io", offset, repeated(vectors.subarray(data, data + stored), bytes));
       }
       const results = await device.run(name, new Map(Object.entries(symbols)), [], reads);
       for (const [index, read] of reads.entries()) compare(device, read, results[index]!, vectors);
     }
   }
+}
+
+/** As many bytes as are asked for of `part`, over and over. */
+function repeated(part: Uint8Array, bytes: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(bytes);
+  for (let at = 0; at < bytes; at += part.length) whole.set(part.subarray(0, bytes - at), at);
+  return whole;
+}
+
+function answerOf(
+  { expected, bytes, stored = bytes, patches = [] }: Read,
+  vectors: Uint8Array,
+): Uint8Array<ArrayBuffer> {
+  const answer = repeated(vectors.subarray(expected, expected + stored), bytes);
+  for (const { at, bytes: length, data } of patches) answer.set(vectors.subarray(data, data + length), at);
+  return answer;
 }
 
 function compare(
@@ -44,12 +56,9 @@ function compare(
   bytes: Uint8Array<ArrayBuffer>,
   vectors: Uint8Array<ArrayBuffer>,
 ): void {
-  const { kernel, dtype, expected, tolerances, parts } = read;
-  const array = arrays[dtype];
-  const elements = (start: number, length: number): TypedArray =>
-    new array(vectors.slice(start, start + length).buffer);
-  const received: TypedArray = new array(bytes.buffer);
-  const right = elements(expected, read.bytes);
+  const { kernel, dtype, tolerances, parts } = read;
+  const received: TypedArray = new arrays[dtype](bytes.buffer);
+  const right: TypedArray = new arrays[dtype](answerOf(read, vectors).buffer);
   const allowed = new Float32Array(vectors.slice(tolerances, tolerances + 4 * parts).buffer);
   for (const [i, want] of right.entries()) {
     const got = received[i]!;

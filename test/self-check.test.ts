@@ -139,6 +139,28 @@ describe("WebAssembly", () => {
     }
   });
 
+  test("a cache is checked as a whole, of which the file has what is new", async () => {
+    // Sizes that a check has to keep.
+    const cached = parseGraph(`graph @cached(rows <= 3) {
+      %x: input f32[1, rows, 2, 72]
+      %slot: input i32[1]
+      %position: input i32[1]
+      %cache: state "cache" f32[1, 131, 2, 72]
+      %next: f32[1, 131, 2, 72] = cache_write(%cache, %x, %slot, %position)
+      next %cache = %next
+      return "y" = %x
+    }`);
+    const files = await memoryArtifact({ run: cached }, new Map(), 1);
+    const { path, checks } = manifestOf(files).targets.wasm!.selfCheck!;
+    const whole = 4 * 131 * 2 * 72;
+    const reads = checks.flatMap(({ runs }) => runs.flatMap((run) => run.reads));
+    expect(reads.map(({ bytes }) => bytes)).toContain(whole);
+    expect(files[path]!.length).toBeLessThan(whole / 2);
+    await (await open(files)).dispose();
+    const found = await rejectionOf(open(withWrongAnswer(files, path, "cache_write")));
+    expect(found.code).toBe("SELF_CHECK_FAILED");
+  });
+
   test("a module for relaxed SIMD that computes wrongly gives way to the other", async () => {
     claimed = { simd: true, relaxedSimd: true, threads: false };
     const files = await artifact(["wasm"]);
