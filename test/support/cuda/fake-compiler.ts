@@ -7,14 +7,14 @@ import { buildHostLibrary, type HostKernel } from "./host-library.ts";
 
 /** The kernels of a translation unit; each is a namespace of its name, and what stands before the first goes with it. */
 function kernelsOf(source: string): HostKernel[] {
-  const renames = new Map(
-    [...source.matchAll(/^#define (\w+) (\w+)$/gm)].map(([, from, to]): [string, string] => [from!, to!]),
-  );
   return source.split(/^(?=namespace \w+ \{$)/m).flatMap((text, i, all): HostKernel[] => {
     const name = /^namespace (\w+) \{$/m.exec(text)?.[1];
     if (name === undefined) return [];
     const blockSize = Number(/__launch_bounds__\((\d+)/.exec(text)![1]);
-    return [{ text: i === 1 ? all[0] + text : text, entryPoint: renames.get(name) ?? name, blockSize }];
+    // Kernels of one name have others by the definition before them.
+    const [, from, to = name] = [...all[i - 1]!.matchAll(/^#define (\w+) (\w+)$/gm)].at(-1) ?? [];
+    const entryPoint = from === name ? to : name;
+    return [{ text: i === 1 ? all[0] + text : text, entryPoint, blockSize }];
   });
 }
 
