@@ -191,6 +191,31 @@ describe.skipIf(missing !== undefined)(`what threads do together (${withCompiler
       /waits at/,
     ],
     ["a sum without one lane", "if (localId() !== 40) out[localId()] = subgroupAdd(n);", /waits in a warp/],
+    [
+      "reading what another thread has just written",
+      "const values = shared<i32>(64); values[localId()] = n; out[localId()] = values[localId() ^ 1]!;",
+      /race: thread 1 writes element 1 of shared memory that another one read/,
+    ],
+    [
+      "ordering shared memory by a warp's sum",
+      "const values = shared<i32>(64); values[localId()] = subgroupAdd(n); out[localId()] = values[63 - localId()]!;",
+      /race: thread \d+ writes element/,
+    ],
+    [
+      "writing in the next round what other threads still read",
+      `const values = shared<i32>(64);
+       for (let round: i32 = 0; round < 2; round++) {
+         values[localId()] = n;
+         workgroupBarrier();
+         out[localId()] = values[63 - localId()]!;
+       }`,
+      /race: thread \d+ (reads|writes) element/,
+    ],
+    [
+      "an element that shared memory does not have",
+      "const values = shared<i32>(64); values[localId() + n] = n; workgroupBarrier(); out[0] = values[1]!;",
+      /thread 63 is at element 64 of 64/,
+    ],
   ])("%s is an error", async (_, body, message) => {
     const run = await host.load(await kernelOf(body));
     await expect(run({ out: new Int32Array(64), n: 1 }, { workgroups: 1 })).rejects.toThrow(message);

@@ -16,8 +16,11 @@
  *     unsigned cuda_host_parameters(const char *kernel, const size_t **bytes);
  *         How many parameters a kernel has, and the bytes of each; none where there is no such kernel.
  *
- * Not found here: races between barriers, but that threads run in ascending and in descending order by turns and
- * shared memory starts as 0xff in each block; accesses out of bounds, but where they leave the mapped memory.
+ * Shared memory starts as 0xff in each block, and knows who touched it since the last barrier: what one thread writes
+ * and another one reads or writes without a barrier between them is an error, as is an index out of bounds.
+ *
+ * Not found here: races in the device's memory, but that threads run in ascending and in descending order by turns;
+ * accesses there out of bounds, but where they leave the mapped memory.
  */
 #pragma once
 #include <setjmp.h>
@@ -89,6 +92,8 @@ inline Fiber *current = nullptr;
 inline ucontext_t scheduler_start;
 inline jmp_buf scheduler;
 inline uint3 grid_dim, block_dim, block_index;
+/** Barriers that the block has met at. */
+inline unsigned barriers = 0;
 
 template <typename... Values>
 void fail(const char *format, Values... values) {
@@ -167,6 +172,7 @@ inline void run_block(unsigned threads) {
   if (launch.kernel->shared_begin != nullptr) {
     memset(launch.kernel->shared_begin, 0xff, launch.kernel->shared_end - launch.kernel->shared_begin);
   }
+  barriers = 0;
   for (unsigned i = 0; i < threads; i++) {
     Fiber &fiber = fibers[i];
     fiber.started = false;
@@ -188,7 +194,9 @@ inline void run_block(unsigned threads) {
       const unsigned last = first + WARP < threads ? first + WARP : threads;
       met = meet(State::in_warp, first, last) || met;
     }
-    if (!met && !meet(State::at_barrier, 0, threads)) return fail_divergent(threads);
+    if (met) continue;
+    if (!meet(State::at_barrier, 0, threads)) return fail_divergent(threads);
+    barriers++;
   }
 }
 
@@ -198,6 +206,62 @@ void stop(const char *format, Values... values) {
   fail(format, values...);
   for (;;) suspend(State::done, 0);
 }
+
+/** An array that a block shares. Warp operations order no accesses to it: barriers alone do. */
+template <typename T, size_t length>
+class Shared {
+ public:
+  class Element {
+   public:
+    Element(Shared &array, size_t index) : array_(array), index_(index) {}
+    operator T() const { return array_.read(index_); }
+    T operator=(const T &value) const { return array_.write(index_, value); }
+    T operator=(const Element &other) const { return *this = T(other); }
+    /** For what reads or writes between barriers of its own. */
+    T *operator&() const { return &array_.values_[index_]; }
+
+   private:
+    Shared &array_;
+    const size_t index_;
+  };
+
+  template <typename Index>
+  Element operator[](Index index) {
+    if (size_t(index) >= length) stop("thread %u is at element %lld of %zu", self(), (long long)index, length);
+    return {*this, size_t(index)};
+  }
+
+ private:
+  static constexpr unsigned short MANY = 0xfffe;
+  /** After how many barriers, and who; all 0xff where nobody was. */
+  struct Access {
+    unsigned barriers;
+    unsigned short thread;
+  };
+
+  static unsigned short self() { return static_cast<unsigned short>(current - fibers); }
+
+  static void require_alone(const Access &other, const char *mine, const char *theirs, size_t index) {
+    if (other.barriers != barriers || other.thread == self()) return;
+    stop("a race: thread %u %s element %zu of shared memory that another one %s", self(), mine, index, theirs);
+  }
+  T read(size_t index) {
+    require_alone(writes_[index], "reads", "wrote", index);
+    Access &known = reads_[index];
+    const bool isFirst = known.barriers != barriers || known.thread == self();
+    known = {barriers, isFirst ? self() : MANY};
+    return values_[index];
+  }
+  T write(size_t index, const T &value) {
+    require_alone(writes_[index], "writes", "wrote", index);
+    require_alone(reads_[index], "writes", "read", index);
+    writes_[index] = {barriers, self()};
+    return values_[index] = value;
+  }
+
+  T values_[length];
+  Access reads_[length], writes_[length];
+};
 
 /** What every lane of the warp brings, for the time until this lane's next but one warp operation. */
 template <typename T>

@@ -50,10 +50,11 @@ export async function buildHostProgram(file: string): Promise<string> {
 }
 
 function hostText({ text, entryPoint, blockSize, name = entryPoint }: HostKernel): string {
-  const shared = `#define __shared__ static __attribute__((section("shared_${name}")))`;
+  const shared = `static __attribute__((section("shared_${name}"))) cuda_host::Shared<$1, $3> $2;`;
+  const traced = text.replace(/__shared__ ([\w ]+) (\w+)\[(\d+)\];/g, shared);
   const renamed =
     name === entryPoint ? [[], []] : [[`#define ${entryPoint} ${name}`], [`#undef ${entryPoint}`]];
-  const lines = [shared, ...renamed[0]!, text, ...renamed[1]!, "#undef __shared__"];
+  const lines = [...renamed[0]!, traced, ...renamed[1]!];
   return [...lines, `CUDA_HOST_KERNEL(${name}, ${blockSize})`, ""].join("\n");
 }
 
