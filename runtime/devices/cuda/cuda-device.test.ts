@@ -21,6 +21,7 @@ import { cudaFeatures } from "./index.ts";
 
 /** CUresults. */
 const OUT_OF_MEMORY = 2;
+const LAUNCH_FAILED = 719;
 const NO_DEVICE = 100;
 const INVALID_IMAGE = 200;
 
@@ -289,6 +290,14 @@ describe.skipIf(missingTools !== undefined)(`CUDA (${missingTools ?? "over a fak
         code: "OUT_OF_MEMORY",
         expected: `${regions.io + regions.state + weights.bytes} bytes`,
         received: "5500 of 5500 bytes are free on Fake GPU",
+      });
+    });
+
+    it("a card that fails while memory is allocated, which is no lack of memory", async () => {
+      machine({ failingFunction: "cuMemAlloc_v2", failure: LAUNCH_FAILED });
+      expect(await failure()).toMatchObject({
+        code: "DEVICE_FAILED",
+        received: expect.stringMatching(/CUDA_ERROR_LAUNCH_FAILED/),
       });
     });
 

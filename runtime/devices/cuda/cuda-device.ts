@@ -20,7 +20,7 @@ const MAX_PROGRAMS = 16;
 /**
  * Opens the first NVIDIA card, loads the artifact's kernels and allocates its regions.
  * @throws BitloomError NO_DEVICE, ASSEMBLE_FAILED with the compiler's log, OUT_OF_MEMORY naming the bytes asked for
- *   and free, ABORTED
+ *   and free, DEVICE_FAILED, ABORTED
  */
 export async function createCudaDevice(manifest: Manifest, options: CudaDeviceOptions): Promise<Device> {
   const target = manifest.targets.cuda;
@@ -101,6 +101,9 @@ async function allocate(
   try {
     await session.allocate(regionOrder.map((region) => sizes[region]));
   } catch (cause) {
+    if ((cause as { code?: string }).code !== "CUDA_ERROR_OUT_OF_MEMORY") {
+      throw failure("The NVIDIA card allocates no memory", cause);
+    }
     const { freeBytes, totalBytes } = session.memory();
     const asked = regionOrder.reduce((sum, region) => sum + sizes[region], 0);
     throw new BitloomError("OUT_OF_MEMORY", "The model's memory cannot be allocated on the NVIDIA card", {
