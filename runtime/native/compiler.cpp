@@ -50,7 +50,13 @@ std::vector<unsigned char> Compiler::compile(const std::string& source, const st
   nvrtcProgram created = nullptr;
   call(library_, "nvrtcCreateProgram", &created, source.c_str(), name.c_str(), 0,
        static_cast<const char* const*>(nullptr), static_cast<const char* const*>(nullptr));
-  const auto destroy = [this](nvrtcProgram program) { call(library_, "nvrtcDestroyProgram", &program); };
+  const auto destroy = [this](nvrtcProgram program) {
+    try {
+      call(library_, "nvrtcDestroyProgram", &program);
+    } catch (const Failure&) {
+      // A deleter may not throw, and there is nothing else to free.
+    }
+  };
   const std::unique_ptr<_nvrtcProgram, decltype(destroy)> program(created, destroy);
 
   std::vector<const char*> flags;

@@ -59,7 +59,7 @@ export async function loadImage(
     const { code, message } = error as Error & { code?: string };
     if (code === "NVRTC_ERROR") {
       throw new BitloomError("ASSEMBLE_FAILED", "NVRTC does not compile the artifact's kernels", {
-        received: message.trim(),
+        received: [...refusals, message.trim()].join("; "),
         location: "kernels.cu",
         cause: error,
       });
