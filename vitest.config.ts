@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 const source = (path: string) => new URL(path, import.meta.url).pathname;
@@ -17,6 +18,8 @@ export default defineConfig({
     setupFiles: ["test/support/setup.ts"],
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    // The default leaves a core idle: of two, half of all.
+    maxWorkers: availableParallelism(),
     projects: [
       {
         extends: true,
