@@ -67,9 +67,6 @@ it("bench counts what a token takes", async () => {
   expect(report.bytesWrittenPerToken).toBe(12);
   // The token and its logit.
   expect(report.bytesReadPerToken).toBe(8);
-  // SwiftShader has timestamps; a token takes some time of the device, and no more than passes by.
-  expect(report.deviceSecondsPerToken).toBeGreaterThan(0);
-  expect(1000 * report.deviceSecondsPerToken).toBeLessThanOrEqual(report.decodeMs);
 });
 
 it("inspect tells of both targets", async () => {

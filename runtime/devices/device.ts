@@ -17,8 +17,6 @@ export interface DeviceCounters {
   readonly bytesRead: number;
   /** Buffers allocated on the device. */
   readonly buffersCreated: number;
-  /** Seconds that runs took on the device by its own clock, if it has one. */
-  readonly deviceSeconds?: number;
 }
 
 /** How a device computes f32 where its language leaves that open. */

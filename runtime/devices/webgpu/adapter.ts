@@ -16,8 +16,6 @@ export interface WebgpuFeatures {
   readonly subgroupSizes?: { readonly min: number; readonly max: number } | undefined;
   /** Has the packed 8-bit dot product. */
   readonly packedDot: boolean;
-  /** Tells when passes begin and end. */
-  readonly timestamps: boolean;
   readonly limits: {
     readonly maxBufferSize: number;
     readonly maxStorageBufferBindingSize: number;
@@ -80,7 +78,6 @@ export async function findAdapter(): Promise<FoundAdapter> {
       subgroupSizes: min > 0 && max > 0 ? { min, max } : undefined,
       subgroups: adapter.features.has("subgroups"),
       packedDot: gpu.wgslLanguageFeatures.has("packed_4x8_integer_dot_product"),
-      timestamps: adapter.features.has("timestamp-query"),
       limits: {
         maxBufferSize,
         maxStorageBufferBindingSize,

@@ -7,7 +7,6 @@ import { findAdapter, type WebgpuFeatures } from "./adapter.ts";
 import { COPY_DST, COPY_SRC, MAP_MODE_READ, MAP_READ, STORAGE, UNIFORM } from "./flags.ts";
 import { chooseVariant, compileKernels } from "./kernels.ts";
 import { probeNumerics } from "./numerics.ts";
-import { PassClock, TIMESTAMPS_BYTES } from "./pass-clock.ts";
 import { EntryProgram } from "./program.ts";
 import { alignUp, limitExceeded, RegionBuffers } from "./regions.ts";
 
@@ -102,10 +101,7 @@ async function requestDevice(
   try {
     return await adapter.requestDevice({
       label: manifest.name,
-      requiredFeatures: [
-        ...(features.subgroups ? ["subgroups" as GPUFeatureName] : []),
-        ...(features.timestamps ? ["timestamp-query" as const] : []),
-      ],
+      requiredFeatures: features.subgroups ? ["subgroups" as GPUFeatureName] : [],
       requiredLimits,
     });
   } catch (cause) {
@@ -160,11 +156,8 @@ class WebgpuDevice implements Device {
   readonly threads = 1;
   readonly description: string;
   #numerics: Numerics | undefined;
-  readonly counters: { -readonly [K in keyof DeviceCounters]: DeviceCounters[K] } = {
-    dispatches: 0,
-    bytesWritten: 0,
-    bytesRead: 0,
-    buffersCreated: 0,
+  readonly counters = { dispatches: 0, bytesWritten: 0, bytesRead: 0, buffersCreated: 0 } satisfies {
+    -readonly [K in keyof DeviceCounters]: number;
   };
   readonly #manifest: Manifest;
   readonly #target: WebgpuTarget;
@@ -176,7 +169,6 @@ class WebgpuDevice implements Device {
   #regions!: Readonly<Record<Region, RegionBuffers>>;
   /** Where outputs, or a state, are copied to be read. */
   #staging!: GPUBuffer;
-  #clock: PassClock | undefined;
   #inFlight = 0;
   #isDisposed = false;
   /** Why the device is of no more use, if it is. */
@@ -249,12 +241,7 @@ class WebgpuDevice implements Device {
         .flatMap(({ reads }) => reads)
         .map((ranges) => ranges.reduce((sum, { bytes }) => sum + wholeWords(bytes), 0));
       const states = (this.#manifest.states ?? []).map(({ bytes }) => wholeWords(bytes));
-      if (this.#features.timestamps) {
-        this.#clock = new PassClock(this.#gpu, this.#create.bind(this));
-        this.counters.deviceSeconds = 0;
-      }
-      const most = Math.max(4, ...outputs, ...states);
-      this.#staging = this.#create("outputs", most + TIMESTAMPS_BYTES, MAP_READ | COPY_DST);
+      this.#staging = this.#create("outputs", Math.max(4, ...outputs, ...states), MAP_READ | COPY_DST);
       this.#programs = new Map(
         programs.map(({ name, symbols, steps }) => [
           name,
@@ -317,15 +304,13 @@ class WebgpuDevice implements Device {
     outputs: readonly string[],
     ranges: readonly ByteRange[],
   ): Promise<Uint8Array<ArrayBuffer>[]> {
-    const clock = this.#clock;
-    const encode = (encoder: GPUCommandEncoder) => {
+    return this.#submit(`The entry "${entry}"`, ranges, (encoder) => {
       const program = this.#programs.get(entry)!;
       if (program.prepare(symbols)) this.counters.bytesWritten += program.uniformBytes;
-      const pass = encoder.beginComputePass(clock?.pass);
+      const pass = encoder.beginComputePass();
       this.counters.dispatches += program.encode(pass, outputs);
       pass.end();
-    };
-    return this.#submit(`The entry "${entry}"`, ranges, encode, clock);
+    });
   }
 
   async read(ranges: readonly ByteRange[]): Promise<Uint8Array<ArrayBuffer>[]> {
@@ -337,7 +322,6 @@ class WebgpuDevice implements Device {
     what: string,
     ranges: readonly ByteRange[],
     encode: (encoder: GPUCommandEncoder) => void,
-    clock?: PassClock,
   ): Promise<Uint8Array<ArrayBuffer>[]> {
     if (this.#failure !== undefined) throw this.#failure;
     const gpu = this.#gpu;
@@ -352,14 +336,9 @@ class WebgpuDevice implements Device {
       encoder.copyBufferToBuffer(source.buffer, source.offset, this.#staging, start, end - start);
       return { start, bytes };
     });
-    this.counters.bytesRead += end;
-    const timestamps = end;
-    if (clock !== undefined) {
-      clock.copy(encoder, this.#staging, timestamps);
-      end += TIMESTAMPS_BYTES;
-    }
     gpu.queue.submit([encoder.finish()]);
     const invalid = gpu.popErrorScope();
+    this.counters.bytesRead += end;
     this.#inFlight = 0;
 
     try {
@@ -372,7 +351,6 @@ class WebgpuDevice implements Device {
     if (end === 0) return [];
     const mapped = this.#staging.getMappedRange(0, end);
     const results = places.map(({ start, bytes }) => new Uint8Array(mapped.slice(start, start + bytes)));
-    if (clock !== undefined) this.counters.deviceSeconds! += PassClock.seconds(mapped.slice(timestamps));
     this.#staging.unmap();
     return results;
   }

@@ -80,9 +80,6 @@ ${formatTable([
         ["buffers created a token", String(number("buffersCreatedPerToken"))],
       ]
     : []),
-  ...("deviceSecondsPerToken" in report
-    ? [["the device's own time a token", formatDuration(1000 * number("deviceSecondsPerToken"))]]
-    : []),
   ["weights", formatBytes(number("weightBytes"))],
   ["weights a second", `${formatBytes(number("weightBytesPerSecond"))}/s`],
   ["peak memory of this process", formatBytes(number("peakMemoryBytes"))],
@@ -125,9 +122,6 @@ function difference(after: DeviceCounters, before: DeviceCounters): DeviceCounte
     bytesWritten: after.bytesWritten - before.bytesWritten,
     bytesRead: after.bytesRead - before.bytesRead,
     buffersCreated: after.buffersCreated - before.buffersCreated,
-    ...(after.deviceSeconds !== undefined && {
-      deviceSeconds: after.deviceSeconds - (before.deviceSeconds ?? 0),
-    }),
   };
 }
 
