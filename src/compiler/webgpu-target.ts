@@ -1,15 +1,9 @@
 import { storageBytes } from "../../codegen/kernel/ir.ts";
+import { unalignedArguments } from "../../codegen/schedule/alignment.ts";
 import { type IsBound, weightBorders } from "../../codegen/schedule/borders.ts";
 import type { Plan, PlannedKernel } from "../../codegen/schedule/plan.ts";
-import { isMultiple } from "../../codegen/schedule/symbols.ts";
 import { renderWgsl } from "../../codegen/targets/wgsl/render.ts";
-import {
-  type Step,
-  TENSOR_ALIGNMENT,
-  type WebgpuKernel,
-  type WebgpuTarget,
-  type WebgpuVariant,
-} from "../../runtime/manifest.ts";
+import type { WebgpuKernel, WebgpuTarget, WebgpuVariant } from "../../runtime/manifest.ts";
 import type { ArtifactFolder } from "./artifact-folder.ts";
 import { writeSelfCheck } from "./self-check/write.ts";
 
@@ -71,20 +65,6 @@ export async function writeWebgpuTarget(
 
 function starts(offsets: readonly number[]): number[] {
   return [...new Set([0, ...offsets])].sort((a, b) => a - b);
-}
-
-/** Parameters of each kernel whose arguments may start between the multiples at which bindings do. */
-function unalignedArguments(steps: readonly Step[]): Map<string, Set<number>> {
-  const found = new Map<string, Set<number>>();
-  for (const step of steps) {
-    const positions = found.get(step.kernel) ?? new Set();
-    step.arguments.forEach((argument, position) => {
-      if (argument.kind === "buffer" && !isMultiple(argument.offset, TENSOR_ALIGNMENT))
-        positions.add(position);
-    });
-    found.set(step.kernel, positions);
-  }
-  return found;
 }
 
 interface RenderedVariant {

@@ -7,20 +7,19 @@ import { createHash } from "node:crypto";
 import { availableParallelism } from "node:os";
 import type { Plan } from "../../codegen/schedule/plan.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
-import { evaluate } from "../../codegen/schedule/symbols.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { InterpretResult } from "../../ir/interpret.ts";
 import { allocate, sizeOf, type Tensor } from "../../ir/tensor.ts";
 import { substituteDims } from "../../ir/types.ts";
-import type { Argument, CudaKernel, CudaTarget, Region, Step } from "../../runtime/manifest.ts";
+import { planLaunches, regionOrder } from "../../runtime/devices/cuda/program.ts";
+import type { CudaKernel, CudaTarget, Region } from "../../runtime/manifest.ts";
 import { writeCudaTarget } from "../../src/compiler/cuda-target.ts";
 import { buildCubin, CardRunner } from "./cuda/card-runner.ts";
 import { missingTools, openSession, realCard } from "./cuda/fake-driver.ts";
 import { buildHostLibrary, type HostKernel } from "./cuda/host-library.ts";
-import { type HostArgument, type HostLaunch, HostRunner, type Runner } from "./cuda/runner.ts";
+import { type HostLaunch, HostRunner, type Runner } from "./cuda/runner.ts";
 import { bindSymbols, bytesOf, packWeights, tensorOf, type WasmTensors } from "./run-wasm.ts";
 
-const regionNames = ["io", "arena", "state", "weights"] as const satisfies readonly Region[];
 type Symbols = ReadonlyMap<string, number>;
 
 /** What runs kernels, and the libraries they are in. */
@@ -126,7 +125,7 @@ export class CudaProgram {
     const entry = plan.entries[entryName]!;
     const symbols = bindSymbols(this.#graphs[entryName]!, tensors);
     const sizes = { ...plan.regions, arena: target.arena };
-    const region = (name: Region) => regionNames.indexOf(name);
+    const region = (name: Region) => regionOrder.indexOf(name);
     const states = plan.states.map(({ name, offset, bytes }) => {
       const given = tensors.states?.[name];
       const data = given === undefined ? new Uint8Array(bytes) : bytesOf(given.data);
@@ -134,10 +133,21 @@ export class CudaProgram {
     });
     const launches: HostLaunch[] = [];
     await this.#host.prepare(this.kernels);
-    for (const step of target.plans[entryName]!) launches.push(...(await this.#launch(step, symbols)));
+    const numbered = new Map(target.kernels.map((kernel, number) => [kernel.name, { kernel, number }]));
+    const outputs = entry.outputs.map(({ name }) => name);
+    for (const { kernel: number, ...launch } of planLaunches(
+      target.plans[entryName]!,
+      numbered,
+      symbols,
+      outputs,
+    )) {
+      const kernel = target.kernels[number]!;
+      const found = await this.#host.find(this.#hostKernel(kernel));
+      launches.push({ ...launch, ...found, blockSize: kernel.blockSize });
+    }
     const results = this.#results(entryName, symbols);
     const bytes = await this.#host.runner.run({
-      regions: regionNames.map((name) => sizes[name]),
+      regions: regionOrder.map((name) => sizes[name]),
       writes: [
         ...packWeights(plan, tensors.parameters, 0).map(({ address, bytes }) => ({
           region: region("weights"),
@@ -175,41 +185,5 @@ export class CudaProgram {
       ...result,
       dims: substituteDims(result.dims, symbols) as number[],
     }));
-  }
-
-  /** The launch of a step, if it runs. */
-  async #launch(step: Step, symbols: Symbols): Promise<HostLaunch[]> {
-    const guarded = step.guard && evaluate(step.guard.value, symbols);
-    if (guarded !== undefined && (guarded < step.guard!.lower || guarded > step.guard!.upper)) return [];
-    const kernel = this.target.kernels.find(({ name }) => name === step.kernel)!;
-    const range = evaluate(step.range, symbols);
-    const grid: readonly [number, number] =
-      kernel.kind === "range"
-        ? [Math.ceil(range / kernel.blockSize), 1]
-        : [range, evaluate(step.rangeY ?? 1, symbols)];
-    if (grid[0] === 0 || grid[1] === 0) return [];
-    const argumentOf = (parameter: string): Argument => step.arguments[kernel.parameters.indexOf(parameter)]!;
-    const given = kernel.launch.map((field) =>
-      field.kind === "range"
-        ? ({ kind: "i32", value: range } as const)
-        : hostArgument(argumentOf(field.parameter), symbols),
-    );
-    const found = await this.#host.find(this.#hostKernel(kernel));
-    return [{ ...found, grid, blockSize: kernel.blockSize, arguments: given }];
-  }
-}
-
-function hostArgument(argument: Argument, symbols: Symbols): HostArgument {
-  switch (argument.kind) {
-    case "buffer": {
-      const offset = evaluate(argument.offset, symbols);
-      return { kind: "pointer", region: regionNames.indexOf(argument.region), offset };
-    }
-    case "i32":
-      return { kind: "i32", value: evaluate(argument.value, symbols) };
-    case "f32":
-      return argument;
-    case "scratch":
-      throw new Error("kernels of GPUs have no scratch memory");
   }
 }

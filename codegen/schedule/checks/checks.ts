@@ -6,11 +6,12 @@
 import { BitloomError } from "../../../errors/index.ts";
 import { type Graph, type Node, producer, type Value } from "../../../ir/graph.ts";
 import { isBuildTime } from "../../../ir/passes/partition-parameters.ts";
-import { type SymbolExpr, TENSOR_ALIGNMENT } from "../../../runtime/manifest.ts";
+import type { SymbolExpr } from "../../../runtime/manifest.ts";
+import { unalignedArguments } from "../alignment.ts";
 import type { DraftStep, Place, StepOrigin } from "../draft.ts";
 import { type DraftEntry, draftEntry, type Shared } from "../entry.ts";
 import type { KernelLibrary } from "../library.ts";
-import { holds, isMultiple } from "../symbols.ts";
+import { holds } from "../symbols.ts";
 import { contiguousView } from "../view.ts";
 import { type Cut, cutOut, type Excised, excise, type Sizes } from "./cut.ts";
 import { indexOperands } from "./indices.ts";
@@ -243,19 +244,6 @@ function kernelsRun({ draft, runs }: DraftCheck): ReadonlySet<string> {
   return new Set(
     runs.flatMap((run) => draft.steps.filter(({ guard }) => holds(guard, run)).map(({ kernel }) => kernel)),
   );
-}
-
-function unalignedArguments(steps: readonly DraftStep[]): ReadonlyMap<string, ReadonlySet<number>> {
-  const found = new Map<string, Set<number>>();
-  for (const step of steps) {
-    const positions = found.get(step.kernel) ?? new Set();
-    step.arguments.forEach((argument, position) => {
-      if (argument.kind === "buffer" && !isMultiple(argument.offset, TENSOR_ALIGNMENT))
-        positions.add(position);
-    });
-    found.set(step.kernel, positions);
-  }
-  return found;
 }
 
 /** Values of an entry's symbols so that every step runs that can, largest first. */

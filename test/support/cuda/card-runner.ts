@@ -4,10 +4,10 @@ import { existsSync } from "node:fs";
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { CudaSession, Launch, LaunchArgument } from "../../../runtime/devices/cuda/addon.ts";
+import type { CudaSession, Launch } from "../../../runtime/devices/cuda/addon.ts";
 import { runNvcc } from "../../../src/compiler/nvcc.ts";
 import type { HostKernel } from "./host-library.ts";
-import type { HostArgument, HostLaunch, HostWork, Runner } from "./runner.ts";
+import type { HostLaunch, HostWork, Runner } from "./runner.ts";
 
 export class CardRunner implements Runner {
   readonly #session: CudaSession;
@@ -28,8 +28,8 @@ export class CardRunner implements Runner {
     for (const { region, offset, bytes } of writes) session.write(region, offset, bytes);
     const planned: Launch[] = [];
     for (const launch of launches) {
-      const values = launch.arguments.map(launchArgument);
-      planned.push({ kernel: await this.#kernel(launch), grid: launch.grid, arguments: values });
+      const { grid, arguments: values } = launch;
+      planned.push({ kernel: await this.#kernel(launch), grid, arguments: values });
     }
     const program = session.addProgram(planned);
     try {
@@ -53,17 +53,6 @@ export class CardRunner implements Runner {
     const number = this.#session.addKernel(await loading, kernel, blockSize);
     this.#kernels.set(key, number);
     return number;
-  }
-}
-
-function launchArgument(argument: HostArgument): LaunchArgument {
-  switch (argument.kind) {
-    case "pointer":
-      return argument;
-    case "i32":
-      return { i32: argument.value };
-    case "f32":
-      return { f32: argument.value };
   }
 }
 

@@ -4,9 +4,9 @@
  */
 import type { KernelFunction } from "../../../codegen/kernel/ir.ts";
 import { type CudaSource, renderCuda } from "../../../codegen/targets/cuda/render.ts";
+import type { LaunchArgument } from "../../../runtime/devices/cuda/addon.ts";
 import type { GpuArguments, GpuGrid } from "../gpu-host.ts";
 import { CudaHost } from "../run-cuda.ts";
-import type { HostArgument } from "./runner.ts";
 
 export interface CudaKernelRun {
   (given: GpuArguments, grid: GpuGrid): Promise<void>;
@@ -44,15 +44,15 @@ export class CudaKernelHost {
 
   async #run(source: CudaSource, given: GpuArguments, grid: GpuGrid): Promise<void> {
     const arrays: Uint8Array[] = [];
-    const values = source.parameters.map((field): HostArgument => {
-      if (field.kind === "range") return { kind: "i32", value: "range" in grid ? grid.range : 0 };
+    const values = source.parameters.map((field): LaunchArgument => {
+      if (field.kind === "range") return { i32: "range" in grid ? grid.range : 0 };
       const value = given[field.parameter];
       if (field.kind === "scalar") {
-        return { kind: field.type === "f32" ? "f32" : "i32", value: Number(value) };
+        return field.type === "f32" ? { f32: Number(value) } : { i32: Number(value) };
       }
       const array = value as ArrayBufferView;
       arrays.push(new Uint8Array(array.buffer, array.byteOffset, array.byteLength));
-      return { kind: "pointer", region: arrays.length - 1, offset: 0 };
+      return { region: arrays.length - 1, offset: 0 };
     });
     const found = await this.#host.find(source);
     const [x, y = 1] =

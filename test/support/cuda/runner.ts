@@ -1,14 +1,10 @@
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import type { LaunchArgument } from "../../../runtime/devices/cuda/addon.ts";
 import { buildHostProgram } from "./host-library.ts";
 
 /** Commands of runner.cpp. */
 const command = { library: 1, region: 2, write: 3, launch: 4, read: 5, finish: 6 };
 const WORD = 0xffffffff;
-
-/** What a kernel is given: bytes of a region, or four bytes. */
-export type HostArgument =
-  | { readonly kind: "pointer"; readonly region: number; readonly offset: number }
-  | { readonly kind: "i32" | "f32"; readonly value: number };
 
 export interface HostLaunch {
   /** A library's path, and a kernel's name in it. */
@@ -16,7 +12,7 @@ export interface HostLaunch {
   readonly kernel: string;
   readonly grid: readonly [x: number, y: number];
   readonly blockSize: number;
-  readonly arguments: readonly HostArgument[];
+  readonly arguments: readonly LaunchArgument[];
 }
 
 /** What is done together, from fresh memory on. */
@@ -156,9 +152,9 @@ function encode({ regions, writes, launches, reads }: HostWork): Buffer {
     text(launch.kernel);
     words(...launch.grid, 1, launch.blockSize, 1, 1, launch.arguments.length);
     for (const argument of launch.arguments) {
-      if (argument.kind === "pointer") words(argument.region, argument.offset);
-      else if (argument.kind === "i32") words(WORD, argument.value);
-      else words(WORD, new Uint32Array(Float32Array.of(argument.value).buffer)[0]!);
+      if ("region" in argument) words(argument.region, argument.offset);
+      else if ("i32" in argument) words(WORD, argument.i32);
+      else words(WORD, new Uint32Array(Float32Array.of(argument.f32).buffer)[0]!);
     }
   }
   for (const { region, offset, bytes } of reads) {
