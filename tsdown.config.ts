@@ -5,6 +5,7 @@ export default defineConfig({
     index: "src/index.ts",
     cli: "src/cli/main.ts",
     runtime: "runtime/index.ts",
+    training: "runtime/training/index.ts",
     cuda: "runtime/devices/cuda/index.ts",
     ir: "ir/index.ts",
     codegen: "codegen/index.ts",

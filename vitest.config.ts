@@ -8,6 +8,7 @@ export default defineConfig({
     alias: [
       { find: /^bitloom$/, replacement: source("./src/index.ts") },
       { find: /^bitloom\/runtime$/, replacement: source("./runtime/index.ts") },
+      { find: /^bitloom\/training$/, replacement: source("./runtime/training/index.ts") },
       { find: /^bitloom\/cuda$/, replacement: source("./runtime/devices/cuda/index.ts") },
       { find: /^bitloom\/ir$/, replacement: source("./ir/index.ts") },
       { find: /^bitloom\/codegen$/, replacement: source("./codegen/index.ts") },

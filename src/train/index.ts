@@ -1,4 +1,5 @@
 /** Training: losses, optimizers and the training step as graphs, and what compiles them. */
+export type { Evaluation, TrainedStep } from "../../runtime/training/index.ts";
 export { type AdamWOptions, adamW } from "./adamw.ts";
 export { type CompileTrainingOptions, compileTraining } from "./compile-training.ts";
 export {
@@ -20,7 +21,7 @@ export {
 } from "./loss.ts";
 export type { Optimizer, TrainedParameter, UpdateContext, WeightDecay } from "./optimizer.ts";
 export { type SgdOptions, sgd } from "./sgd.ts";
-export { type Evaluation, type TrainedStep, type TrainOptions, type TrainReport, train } from "./train.ts";
+export { type TrainOptions, type TrainReport, train } from "./train.ts";
 export {
   lossGraph,
   type TrainingEntries,

@@ -1,4 +1,4 @@
-import type { Evaluation } from "./train.ts";
+import type { Evaluation } from "../../runtime/training/trainer.ts";
 
 const WIDTH = 720;
 const HEIGHT = 360;

@@ -1,7 +1,8 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
+import type { Tensors } from "../../runtime/training/trainer.ts";
 import type { LanguageModelConfig, RopeScaling } from "../dsl/families/config.ts";
-import { type Tensors, writeTensors } from "./tensor-file.ts";
+import { writeTensors } from "./tensor-file.ts";
 import { writeWhole } from "./whole-file.ts";
 
 /**

@@ -1,12 +1,7 @@
+import type { Tensors } from "../../runtime/training/trainer.ts";
 import { openSafetensors } from "../checkpoint/safetensors.ts";
 import { encodeHeader } from "../checkpoint/safetensors-writer.ts";
 import { writeWhole } from "./whole-file.ts";
-
-/** f32 tensors by name. */
-export type Tensors = ReadonlyMap<
-  string,
-  { readonly dims: readonly number[]; readonly data: Float32Array<ArrayBuffer> }
->;
 
 /** Writes f32 tensors as one safetensors file, which appears whole. @throws BitloomError WRITE_FAILED */
 export async function writeTensors(

@@ -3,14 +3,13 @@ import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
 import { Tokenizer } from "../../runtime/tokenizer.ts";
-import { BYTES, byteTokenizerFiles } from "./byte-tokenizer.ts";
+import { byteTokenizerFiles } from "../../runtime/training/byte-tokenizer.ts";
+import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
+import { splitText, type TextWindows, tokenize } from "../../runtime/training/text.ts";
 import type { Training } from "./training.ts";
-import { Windows } from "./windows.ts";
 
 /** The text of a training as tokens, and what makes text of them again. */
-export interface TextData {
-  readonly trained: Windows;
-  readonly heldOut: Windows;
+export interface TextData extends TextWindows {
   /** sha256 of the tokens. */
   readonly digest: string;
   /** The tokenizer's files by name. */
@@ -25,31 +24,19 @@ const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_tem
  * @throws BitloomError MISSING_FILE, CORRUPT_FILE for a tokenizer, INVALID_OPTION for a vocabulary it does not fit,
  *   INVALID_INPUT for too little text
  */
-export async function readText(training: Training, base: string): Promise<TextData> {
-  const { text, tokenizer: folder, model, sequence, seed } = training;
+export async function readText(
+  { text, tokenizer: folder }: Pick<Training, "text" | "tokenizer">,
+  recipe: TrainingRecipe,
+  base: string,
+): Promise<TextData> {
   const texts = await Promise.all(text.map((path) => readWhole(resolve(base, path))));
-  const files = folder === undefined ? byteTokenizerFiles() : await tokenizerFiles(resolve(base, folder));
-  const encode = folder === undefined ? bytesOf : await encoder(files, model.eosTokens[0]);
-  const parts = texts.map(encode);
-  const tokens = new Int32Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let end = 0;
-  for (const part of parts) {
-    tokens.set(part, end);
-    end += part.length;
-  }
-  const largest = folder === undefined ? BYTES - 1 : tokens.reduce((a, b) => Math.max(a, b), 0);
-  if (largest >= model.vocabularySize) {
-    throw new BitloomError("INVALID_OPTION", "The model's vocabulary is smaller than the tokenizer's", {
-      expected: `a vocabulary of at least ${largest + 1}`,
-      received: `${model.vocabularySize}`,
-    });
-  }
-  const border = Math.floor(tokens.length * (1 - training.heldOut));
+  const files = folder === undefined ? undefined : await tokenizerFiles(resolve(base, folder));
+  const tokenizer = files && (await Tokenizer.fromFiles(async (name) => files[name]));
+  const tokens = tokenize(texts, recipe, tokenizer);
   return {
-    trained: new Windows(tokens.subarray(0, border), sequence, seed),
-    heldOut: new Windows(tokens.subarray(border), sequence, seed),
+    ...splitText(tokens, recipe),
     digest: createHash("sha256").update(new Uint8Array(tokens.buffer)).digest("hex"),
-    files,
+    files: files ?? byteTokenizerFiles(),
   };
 }
 
@@ -60,17 +47,6 @@ async function readWhole(path: string): Promise<Buffer> {
       cause,
     });
   });
-}
-
-const bytesOf = (text: Uint8Array): ArrayLike<number> => text;
-
-/** Tokens of a text, and the one that ends it if the model has one. */
-async function encoder(
-  files: Readonly<Record<string, string>>,
-  end: number | undefined,
-): Promise<(text: Buffer) => ArrayLike<number>> {
-  const tokenizer = await Tokenizer.fromFiles(async (name) => files[name]);
-  return (text) => [...tokenizer!.encode(text.toString("utf8"), false), ...(end === undefined ? [] : [end])];
 }
 
 async function tokenizerFiles(folder: string): Promise<Readonly<Record<string, string>>> {

@@ -4,10 +4,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { loadLanguageModel } from "../../runtime/index.ts";
 import { Tokenizer } from "../../runtime/tokenizer.ts";
+import { byteTokenizerFiles, Windows } from "../../runtime/training/index.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { compileCheckpoint } from "../compiler/checkpoint.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
-import { byteTokenizerFiles } from "./byte-tokenizer.ts";
 import {
   defineTraining,
   type LearningRate,
@@ -16,7 +16,6 @@ import {
   train,
   twoStageRate,
 } from "./index.ts";
-import { Windows } from "./windows.ts";
 
 const config: LanguageModelConfig = {
   name: "tiny",

@@ -3,43 +3,35 @@ import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { setImmediate as turn } from "node:timers/promises";
 import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
+import type { Graph } from "../../ir/graph.ts";
 import { gradientName } from "../../ir/passes/gradient.ts";
 import { abortError } from "../../runtime/abort.ts";
 import { load, type Model } from "../../runtime/index.ts";
-import { Random } from "../../runtime/random.ts";
-import type { Tensor } from "../../runtime/tensors.ts";
+import {
+  type Evaluation,
+  firstParameters,
+  readStates,
+  type Tensors,
+  type TrainedStep,
+  Trainer,
+  type TrainingProgress,
+  type TrainingRecipe,
+  writeStates,
+} from "../../runtime/training/index.ts";
 import { compileTraining, lowerTheStep } from "./compile-training.ts";
-import { initialize } from "./initialize.ts";
 import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
+import { recipeOf } from "./recipe.ts";
 import { saveModel } from "./saved-model.ts";
-import { readTensors, type Tensors, writeTensors } from "./tensor-file.ts";
+import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
 import { lossGraph, trainingEntries } from "./train-step.ts";
 import type { Training } from "./training.ts";
 import { writeWhole } from "./whole-file.ts";
-import type { TokenBatch } from "./windows.ts";
 
-/** What a step came to. */
-export interface TrainedStep {
-  /** Steps done, this one included. */
-  readonly step: number;
-  /** Mean cross-entropy in nats before the update. */
-  readonly loss: number;
-  /** The gradients' common L2 norm before clipping. */
-  readonly gradientNorm: number;
-  readonly learningRate: number;
-  readonly tokensPerSecond: number;
-}
-
-/** The mean cross-entropy in nats on held-out text after so many steps. */
-export interface Evaluation {
-  readonly step: number;
-  readonly loss: number;
-}
+const CHECKPOINT = "checkpoint.safetensors";
 
 export interface TrainOptions {
   /** The folder of the run: `checkpoint.safetensors`, `loss.svg`, and the trained model in `model`. */
@@ -72,20 +64,21 @@ export interface TrainReport {
  */
 export async function train(training: Training, options: TrainOptions): Promise<TrainReport> {
   const { out, base = ".", resume = false, signal } = options;
-  const checkpoint = join(out, "checkpoint.safetensors");
+  const checkpoint = join(out, CHECKPOINT);
   if (!resume && existsSync(checkpoint)) {
     throw new BitloomError("WRITE_FAILED", `${out} holds a run already`, {
       hint: "Resume it (--resume), or choose another folder.",
     });
   }
-  const data = await readText(training, base);
-  const run = resume ? await readRun(checkpoint, identity(training, data)) : newRun(training);
+  const recipe = recipeOf(training);
+  const data = await readText(training, recipe, base);
+  const run = resume ? await readRun(checkpoint, identity(recipe, data)) : newRun(recipe);
   const folder = await mkdtemp(join(tmpdir(), "bitloom-train-"));
   try {
     await compileTraining(training.model, {
       out: join(folder, "step"),
       optimizer: training.optimizer,
-      symbols: { batch: { max: training.batch }, seq: { max: training.sequence } },
+      symbols: symbolsOf(training),
       accumulation: training.accumulation,
       ...(training.clipNorm !== undefined && { clipNorm: training.clipNorm }),
       ...(signal && { signal }),
@@ -93,7 +86,7 @@ export async function train(training: Training, options: TrainOptions): Promise<
     const { threads = Math.min(availableParallelism(), 32) } = options;
     const model = await load(join(folder, "step"), { device: "wasm", threads, signal }).catch(lowerTheStep);
     try {
-      return await new Trainer(training, data, model, run, options).run();
+      return await runOn(model, training, recipe, data, run, options);
     } finally {
       await model.dispose();
     }
@@ -102,32 +95,80 @@ export async function train(training: Training, options: TrainOptions): Promise<
   }
 }
 
-/** A run between two steps. */
-interface Run {
-  /** What the device has: parameters, and what the optimizer keeps. Absent states are zero. */
-  readonly states: Tensors;
-  readonly losses: number[];
-  readonly evaluations: Evaluation[];
+async function runOn(
+  model: Model,
+  training: Training,
+  recipe: TrainingRecipe,
+  data: TextData,
+  run: Run,
+  { out, signal, onStep, onEvaluation }: TrainOptions,
+): Promise<TrainReport> {
+  const { steps, checkpointEvery, config } = training;
+  await writeStates(model, run.states);
+  const trainer = new Trainer(model, recipe, data, {
+    progress: run,
+    findNonFinite: (inputs) => firstNonFinite(gradientsOf(training), model, inputs),
+  });
+  for await (const trained of trainer.run()) {
+    const { step, heldOutLoss } = trained;
+    onStep?.(trained);
+    if (heldOutLoss !== undefined) onEvaluation?.({ step, loss: heldOutLoss });
+    if (step % checkpointEvery === 0 || step === steps || signal?.aborted) {
+      const states = await readStates(model, keptStates(recipe, model));
+      await saveRun(out, recipe, data, { states, ...trainer.progress });
+    }
+    if (signal?.aborted && step < steps) throw abortError(signal);
+  }
+  const paths = recipe.parameters.map(({ path }) => path);
+  const weights = await readStates(model, paths);
+  const saved = join(out, "model");
+  await saveModel(saved, weights, config, data.files);
+  const parameters = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
+  return { model: saved, parameters, ...trainer.progress };
 }
 
-function newRun({ model, seed }: Training): Run {
-  const random = Random.fromSeed(seed);
-  const states = model
-    .parameters()
-    .map(
-      (parameter) => [parameter.path, { dims: parameter.dims, data: initialize(parameter, random) }] as const,
-    );
-  return { states: new Map(states), losses: [], evaluations: [] };
+/** A run between two steps. */
+interface Run extends TrainingProgress {
+  /** What the device has: parameters, and what the optimizer keeps. Absent states are zero. */
+  readonly states: Tensors;
+}
+
+function newRun(recipe: TrainingRecipe): Run {
+  return { states: firstParameters(recipe), losses: [], evaluations: [] };
+}
+
+/** Everything but gradients, which each step makes anew. */
+function keptStates({ parameters }: TrainingRecipe, { manifest }: Model): readonly string[] {
+  const gradients = new Set(parameters.map(({ path }) => gradientName(path)));
+  return manifest.states!.map(({ name }) => name).filter((name) => !gradients.has(name));
+}
+
+const symbolsOf = ({ batch, sequence }: Training) => ({ batch: { max: batch }, seq: { max: sequence } });
+
+/** What computes loss and gradients in a step's first call, before it is lowered. */
+function gradientsOf(training: Training): Graph {
+  const graph = lossGraph(training.model, { symbols: symbolsOf(training) });
+  return trainingEntries(graph, 1, { optimizer: training.optimizer }).gradients;
 }
 
 /** What may not change between the parts of one run. */
-function identity(
-  { model, batch, sequence, accumulation, seed, steps }: Training,
-  { digest }: TextData,
-): string {
-  const parameters = model.parameters().map(({ path, dims }) => [path, dims]);
+function identity(recipe: TrainingRecipe, { digest }: TextData): string {
+  const { batch, sequence, accumulation, seed, steps } = recipe;
+  const parameters = recipe.parameters.map(({ path, dims }) => [path, dims]);
   const text = JSON.stringify([parameters, batch, sequence, accumulation, seed, steps, digest]);
   return createHash("sha256").update(text).digest("hex");
+}
+
+/** Writes the checkpoint and the curve. @throws BitloomError WRITE_FAILED */
+async function saveRun(
+  out: string,
+  recipe: TrainingRecipe,
+  data: TextData,
+  { states, losses, evaluations }: Run,
+): Promise<void> {
+  const progress = JSON.stringify({ identity: identity(recipe, data), losses, evaluations });
+  await writeTensors(join(out, CHECKPOINT), states, { progress });
+  await writeWhole(join(out, "loss.svg"), [lossChart(recipe.name, losses, evaluations)]);
 }
 
 const progressSchema = z.object({
@@ -152,130 +193,4 @@ async function readRun(path: string, expected: string): Promise<Run> {
     });
   }
   return { states: tensors, losses: progress.losses, evaluations: progress.evaluations };
-}
-
-class Trainer {
-  readonly #training: Training;
-  readonly #data: TextData;
-  readonly #model: Model;
-  readonly #run: Run;
-  readonly #options: TrainOptions;
-
-  constructor(training: Training, data: TextData, model: Model, run: Run, options: TrainOptions) {
-    this.#training = training;
-    this.#data = data;
-    this.#model = model;
-    this.#run = run;
-    this.#options = options;
-  }
-
-  async run(): Promise<TrainReport> {
-    const { steps, evaluateEvery, checkpointEvery } = this.#training;
-    const { losses, evaluations, states } = this.#run;
-    const { signal, onEvaluation } = this.#options;
-    for (const [name, state] of states) await this.#model.writeState(name, state);
-    let saved = losses.length;
-    while (losses.length < steps) {
-      await this.#step();
-      const done = losses.length;
-      if (done % evaluateEvery === 0 || done === steps) {
-        const evaluation = { step: done, loss: await this.#evaluate() };
-        evaluations.push(evaluation);
-        onEvaluation?.(evaluation);
-      }
-      // Signals are told between turns of the event loop only, and calls of the device take none.
-      await turn();
-      if (done % checkpointEvery === 0 || done === steps || signal?.aborted) {
-        await this.#checkpoint();
-        saved = done;
-      }
-      if (signal?.aborted && saved < steps) throw abortError(signal);
-    }
-    const weights = await this.#read(this.#training.model.parameters().map(({ path }) => path));
-    const folder = join(this.#options.out, "model");
-    await saveModel(folder, weights, this.#training.config, this.#data.files);
-    const parameters = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
-    return { model: folder, parameters, losses, evaluations };
-  }
-
-  async #step(): Promise<void> {
-    const { batch, sequence, accumulation, clipNorm, steps } = this.#training;
-    const { losses } = this.#run;
-    const started = performance.now();
-    let loss = 0;
-    let norm: Tensor | undefined;
-    for (let call = 0; call < accumulation; call++) {
-      const inputs = this.#data.trained.shuffled(losses.length * accumulation + call, batch);
-      const outputs = await this.#model.call(call === 0 ? "gradients" : "accumulate", { ...inputs });
-      norm = outputs.gradient_norm!;
-      const own = numberOf(outputs.loss!);
-      if (!Number.isFinite(own) || !Number.isFinite(numberOf(norm))) await this.#diverged(inputs, own);
-      loss += own / accumulation;
-    }
-    const learningRate = this.#training.learningRate(losses.length, steps);
-    await this.#model.call("update", {
-      learning_rate: Float32Array.of(learningRate),
-      ...(clipNorm !== undefined && { gradient_norm: norm! }),
-    });
-    losses.push(loss);
-    const seconds = (performance.now() - started) / 1000;
-    this.#options.onStep?.({
-      step: losses.length,
-      loss,
-      gradientNorm: numberOf(norm!),
-      learningRate,
-      tokensPerSecond: (batch * sequence * accumulation) / seconds,
-    });
-  }
-
-  /** Parameters are as they were before the step: nothing has been updated by what is no number. */
-  async #diverged(inputs: TokenBatch, loss: number): Promise<never> {
-    const { model, batch, sequence, optimizer } = this.#training;
-    const graph = lossGraph(model, { symbols: { batch: { max: batch }, seq: { max: sequence } } });
-    const { gradients } = trainingEntries(graph, 1, { optimizer });
-    const found = await firstNonFinite(gradients, this.#model, { ...inputs });
-    const what = Number.isFinite(loss) ? "the gradients are" : "the loss is";
-    throw new BitloomError("TRAINING_DIVERGED", `At step ${this.#run.losses.length + 1} ${what} no number`, {
-      received: `${Number.isFinite(loss) ? "a gradient norm that is not finite" : `a loss of ${loss}`}; first in ${found ?? "a sum"}`,
-    });
-  }
-
-  /** The mean loss on held-out text. */
-  async #evaluate(): Promise<number> {
-    const { batch, evaluateSequences } = this.#training;
-    const { heldOut } = this.#data;
-    const count = Math.min(heldOut.count, evaluateSequences);
-    let sum = 0;
-    for (let start = 0; start < count; start += batch) {
-      const inputs = heldOut.inOrder(start, Math.min(batch, count - start));
-      const { loss } = await this.#model.call("evaluate", { ...inputs });
-      sum += numberOf(loss!) * inputs.tokens.dims[0];
-    }
-    return sum / count;
-  }
-
-  async #checkpoint(): Promise<void> {
-    const { losses, evaluations } = this.#run;
-    const gradients = new Set(this.#training.model.parameters().map(({ path }) => gradientName(path)));
-    const names = this.#model.manifest.states!.map(({ name }) => name).filter((name) => !gradients.has(name));
-    const progress = { identity: identity(this.#training, this.#data), losses, evaluations };
-    const { out } = this.#options;
-    await writeTensors(join(out, "checkpoint.safetensors"), await this.#read(names), {
-      progress: JSON.stringify(progress),
-    });
-    await writeWhole(join(out, "loss.svg"), [lossChart(this.#training.model.name, losses, evaluations)]);
-  }
-
-  async #read(names: readonly string[]): Promise<Tensors> {
-    const states = new Map<string, { dims: readonly number[]; data: Float32Array<ArrayBuffer> }>();
-    for (const name of names) {
-      const { data, dims } = await this.#model.readState(name);
-      states.set(name, { dims, data: data as Float32Array<ArrayBuffer> });
-    }
-    return states;
-  }
-}
-
-function numberOf({ data }: Tensor): number {
-  return Number(data[0]);
 }

@@ -1,7 +1,8 @@
 import { access } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { BitloomError } from "../../../errors/index.ts";
-import { type TrainedStep, type TrainReport, train as trainModel } from "../../train/train.ts";
+import type { TrainedStep } from "../../../runtime/training/index.ts";
+import { type TrainReport, train as trainModel } from "../../train/train.ts";
 import { isTraining, type Training } from "../../train/training.ts";
 import { formatTable } from "../format.ts";
 import { importModule } from "../import-module.ts";

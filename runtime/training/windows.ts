@@ -1,5 +1,5 @@
 import { BitloomError } from "../../errors/index.ts";
-import { Random } from "../../runtime/random.ts";
+import { Random } from "../random.ts";
 
 /** Tokens of a call and what follows each of them, both i32 [batch, sequence]. */
 export interface TokenBatch {

@@ -1,5 +1,5 @@
-import type { Random } from "../../runtime/random.ts";
-import type { ParameterDeclaration } from "../dsl/layer.ts";
+import type { Random } from "../random.ts";
+import type { TrainedTensor } from "./recipe.ts";
 
 /** The families' `initializer_range`. */
 const DEVIATION = 0.02;
@@ -8,7 +8,10 @@ const DEVIATION = 0.02;
  * A parameter before training, f32 of its dims: norms are 1, biases 0, and all else is normal with deviation 0.02.
  * @param random goes on from parameter to parameter
  */
-export function initialize({ dims, kind }: ParameterDeclaration, random: Random): Float32Array<ArrayBuffer> {
+export function initialize(
+  { dims, kind }: Pick<TrainedTensor, "dims" | "kind">,
+  random: Random,
+): Float32Array<ArrayBuffer> {
   const values = new Float32Array(dims.reduce((product, dim) => product * dim, 1));
   if (kind === "bias") return values;
   if (kind === "norm") return values.fill(1);

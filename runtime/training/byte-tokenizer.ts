@@ -1,5 +1,5 @@
 /** Bytes a token can stand for, and so the tokens of a model of bytes. */
-export const BYTES = 256;
+const BYTES = 256;
 
 /**
  * The character that stands for a byte in a byte-level tokenizer: itself where it is printable in Latin-1, and else one of

@@ -1,0 +1,38 @@
+/** A parameter that is trained; what it is settles its first value. */
+export interface TrainedTensor {
+  readonly path: string;
+  readonly dims: readonly number[];
+  /** `norm`, `bias`, or any other kind of layer parameter. */
+  readonly kind: string;
+}
+
+/**
+ * What a run of training is beside the compiled step and the text: data alone, so that an artifact can hold it and a
+ * browser go by it.
+ */
+export interface TrainingRecipe {
+  readonly name: string;
+  readonly vocabularySize: number;
+  /** Ends a text that a tokenizer made tokens of, where the model has such a token. */
+  readonly endToken: number | null;
+  /** States of the step, in the order in which they are initialized. */
+  readonly parameters: readonly TrainedTensor[];
+  /** Updates of the parameters. */
+  readonly steps: number;
+  /** Sequences of one call. */
+  readonly batch: number;
+  /** Tokens of one sequence. */
+  readonly sequence: number;
+  /** Calls whose gradients are averaged to one step. */
+  readonly accumulation: number;
+  /** Scalar inputs by name, such as `learning_rate`: a value for each step, given to every entry that has the input. */
+  readonly schedules: Readonly<Record<string, readonly number[]>>;
+  /** Settles the first weights and the order of the data. */
+  readonly seed: number;
+  /** Share of the text, its end, that is not trained on. */
+  readonly heldOut: number;
+  /** Steps between evaluations on held-out text. */
+  readonly evaluateEvery: number;
+  /** Most sequences of an evaluation. */
+  readonly evaluateSequences: number;
+}

@@ -1,0 +1,196 @@
+import { BitloomError } from "../../errors/index.ts";
+import { yieldToEvents } from "../abort.ts";
+import type { Model } from "../model.ts";
+import { Random } from "../random.ts";
+import type { TensorInputs } from "../session.ts";
+import type { Tensor } from "../tensors.ts";
+import { initialize } from "./initialize.ts";
+import type { TrainingRecipe } from "./recipe.ts";
+import type { TextWindows } from "./text.ts";
+
+/** f32 tensors by name. */
+export type Tensors = ReadonlyMap<
+  string,
+  { readonly dims: readonly number[]; readonly data: Float32Array<ArrayBuffer> }
+>;
+
+/** What a step came to. */
+export interface TrainedStep {
+  /** Steps done, this one included. */
+  readonly step: number;
+  /** Mean cross-entropy in nats before the update. */
+  readonly loss: number;
+  /** The gradients' common L2 norm before clipping. */
+  readonly gradientNorm: number;
+  readonly learningRate: number;
+  readonly tokensPerSecond: number;
+  /** The mean cross-entropy in nats on held-out text after this step, where it was computed. */
+  readonly heldOutLoss?: number;
+}
+
+/** The mean cross-entropy in nats on held-out text after so many steps. */
+export interface Evaluation {
+  readonly step: number;
+  readonly loss: number;
+}
+
+/** How far a run is. */
+export interface TrainingProgress {
+  readonly losses: readonly number[];
+  readonly evaluations: readonly Evaluation[];
+}
+
+export interface TrainerOptions {
+  /** Of the run that this one goes on with; its states are to be written. Default: none yet. */
+  readonly progress?: TrainingProgress;
+  /** Says in words where a call's first NaN or infinity comes from; the states are as they were before the call. */
+  readonly findNonFinite?: (inputs: TensorInputs) => Promise<string | undefined>;
+}
+
+/** The parameters before training, by path, as the recipe's seed settles them. */
+export function firstParameters({ parameters, seed }: TrainingRecipe): Tensors {
+  const random = Random.fromSeed(seed);
+  return new Map(
+    parameters.map((parameter) => [
+      parameter.path,
+      { dims: parameter.dims, data: initialize(parameter, random) },
+    ]),
+  );
+}
+
+/**
+ * Trains a model whose artifact has a training step's entries. Equal recipes, texts and progress give equal weights,
+ * bit for bit.
+ */
+export class Trainer {
+  readonly #model: Model;
+  readonly #recipe: TrainingRecipe;
+  readonly #text: TextWindows;
+  readonly #findNonFinite: TrainerOptions["findNonFinite"];
+  readonly #losses: number[];
+  readonly #evaluations: Evaluation[];
+
+  /** @param model holds the states: `firstParameters`, or those of the run that is gone on with */
+  constructor(model: Model, recipe: TrainingRecipe, text: TextWindows, options: TrainerOptions = {}) {
+    const { progress, findNonFinite } = options;
+    this.#model = model;
+    this.#recipe = recipe;
+    this.#text = text;
+    this.#findNonFinite = findNonFinite;
+    this.#losses = [...(progress?.losses ?? [])];
+    this.#evaluations = [...(progress?.evaluations ?? [])];
+  }
+
+  get progress(): TrainingProgress {
+    return { losses: this.#losses, evaluations: this.#evaluations };
+  }
+
+  /**
+   * Does the steps that are left, one each time it is asked for the next: who does not ask pauses the run, and who breaks
+   * off can `run` again. Other events get their turn between steps.
+   * @throws BitloomError TRAINING_DIVERGED with the parameters as they were before the step, DEVICE_FAILED, BUSY, DISPOSED
+   */
+  async *run(): AsyncGenerator<TrainedStep, void, void> {
+    const { steps, evaluateEvery } = this.#recipe;
+    while (this.#losses.length < steps) {
+      const trained = await this.#step();
+      const { step } = trained;
+      if (step % evaluateEvery === 0 || step === steps) {
+        const heldOutLoss = await this.#evaluate();
+        this.#evaluations.push({ step, loss: heldOutLoss });
+        await yieldToEvents();
+        yield { ...trained, heldOutLoss };
+      } else {
+        await yieldToEvents();
+        yield trained;
+      }
+    }
+  }
+
+  async #step(): Promise<TrainedStep> {
+    const { batch, sequence, accumulation } = this.#recipe;
+    const done = this.#losses.length;
+    const started = performance.now();
+    let loss = 0;
+    let norm: Tensor | undefined;
+    for (let call = 0; call < accumulation; call++) {
+      const entry = call === 0 ? "gradients" : "accumulate";
+      const tokens = this.#text.trained.shuffled(done * accumulation + call, batch);
+      const inputs = { ...tokens, ...this.#scheduled(entry, done) };
+      const outputs = await this.#model.call(entry, inputs);
+      norm = outputs.gradient_norm!;
+      const own = numberOf(outputs.loss!);
+      if (!Number.isFinite(own) || !Number.isFinite(numberOf(norm))) await this.#diverged(inputs, own);
+      loss += own / accumulation;
+    }
+    await this.#model.call("update", {
+      ...this.#scheduled("update", done),
+      // Where gradients are clipped.
+      ...(this.#takes("update", "gradient_norm") && { gradient_norm: norm! }),
+    });
+    this.#losses.push(loss);
+    const seconds = (performance.now() - started) / 1000;
+    return {
+      step: done + 1,
+      loss,
+      gradientNorm: numberOf(norm!),
+      learningRate: this.#recipe.schedules.learning_rate![done]!,
+      tokensPerSecond: (batch * sequence * accumulation) / seconds,
+    };
+  }
+
+  /** Parameters are as they were before the step: nothing has been updated by what is no number. */
+  async #diverged(inputs: TensorInputs, loss: number): Promise<never> {
+    const found = await this.#findNonFinite?.(inputs);
+    const isGradient = Number.isFinite(loss);
+    const what = isGradient ? "the gradients are" : "the loss is";
+    const received = isGradient ? "a gradient norm that is not finite" : `a loss of ${loss}`;
+    throw new BitloomError("TRAINING_DIVERGED", `At step ${this.#losses.length + 1} ${what} no number`, {
+      received: found === undefined ? received : `${received}; first in ${found}`,
+    });
+  }
+
+  /** The mean loss on held-out text. */
+  async #evaluate(): Promise<number> {
+    const { batch, evaluateSequences } = this.#recipe;
+    const { heldOut } = this.#text;
+    const count = Math.min(heldOut.count, evaluateSequences);
+    const scheduled = this.#scheduled("evaluate", this.#losses.length - 1);
+    let sum = 0;
+    for (let start = 0; start < count; start += batch) {
+      const inputs = heldOut.inOrder(start, Math.min(batch, count - start));
+      const { loss } = await this.#model.call("evaluate", { ...inputs, ...scheduled });
+      sum += numberOf(loss!) * inputs.tokens.dims[0];
+    }
+    return sum / count;
+  }
+
+  /** The inputs of an entry that have a value of their own in each step, counted from 0. */
+  #scheduled(entry: string, step: number): TensorInputs {
+    const values = Object.entries(this.#recipe.schedules).filter(([name]) => this.#takes(entry, name));
+    return Object.fromEntries(values.map(([name, byStep]) => [name, Float32Array.of(byStep[step]!)]));
+  }
+
+  #takes(entry: string, input: string): boolean {
+    return this.#model.manifest.entries[entry]!.inputs.some(({ name }) => name === input);
+  }
+}
+
+/** Replaces states of a model by name; the others stay as they are. */
+export async function writeStates(model: Model, states: Tensors): Promise<void> {
+  for (const [name, state] of states) await model.writeState(name, state);
+}
+
+/** Copies of a model's states, f32. */
+export async function readStates(model: Model, names: Iterable<string>): Promise<Tensors> {
+  const states = new Map<string, { dims: readonly number[]; data: Float32Array<ArrayBuffer> }>();
+  for (const name of names) {
+    const { data, dims } = await model.readState(name);
+    states.set(name, { dims, data: data as Float32Array<ArrayBuffer> });
+  }
+  return states;
+}
+
+function numberOf({ data }: Tensor): number {
+  return Number(data[0]);
+}

@@ -1,0 +1,23 @@
+import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
+import type { Training } from "./training.ts";
+
+/** A training as data: functions become their values in each step. */
+export function recipeOf(training: Training): TrainingRecipe {
+  const { model, steps, learningRate } = training;
+  const { batch, sequence, accumulation, seed, heldOut, evaluateEvery, evaluateSequences } = training;
+  return {
+    name: model.name,
+    vocabularySize: model.vocabularySize,
+    endToken: model.eosTokens[0] ?? null,
+    parameters: model.parameters(),
+    steps,
+    batch,
+    sequence,
+    accumulation,
+    schedules: { learning_rate: Array.from({ length: steps }, (_, step) => learningRate(step, steps)) },
+    seed,
+    heldOut,
+    evaluateEvery,
+    evaluateSequences,
+  };
+}
