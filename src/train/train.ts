@@ -168,7 +168,8 @@ async function saveRun(
 ): Promise<void> {
   const progress = JSON.stringify({ identity: identity(recipe, data), losses, evaluations });
   await writeTensors(join(out, CHECKPOINT), states, { progress });
-  await writeWhole(join(out, "loss.svg"), [lossChart(recipe.name, losses, evaluations)]);
+  const { name } = recipe;
+  await writeWhole(join(out, "loss.svg"), [lossChart(name, [{ name, losses, evaluations }])]);
 }
 
 const progressSchema = z.object({
