@@ -105,6 +105,7 @@ const cases: { readonly [Op in OpName]: readonly Case[] | string } = {
   bit_linear: "straight through, checked below",
   absmean_quantize: "straight through, checked below",
   quantize_int8: "straight through, checked below",
+  straight_through: "the surrogate's, checked below",
   quantize: "no gradient",
   ternary_matmul: "no gradient",
   cache_write: "no gradient",
@@ -410,6 +411,30 @@ describe("straight-through gradients are the contract's", () => {
     expect(relativeL2(dw!, tensor("f32", [n, k], Array.from({ length: n }, () => sums).flat()))).toBeLessThan(
       1e-6,
     );
+  });
+
+  test("straight_through: the surrogate's, and none to the value, through which there is none", () => {
+    const builder = new GraphBuilder("estimated");
+    const p = builder.parameter("p", dense("f32", [n, k]));
+    const [codes, d] = builder.apply("quantize", [p], { bits: 4, granularity: "row" });
+    const value = builder.one("mul", [builder.one("cast", [codes!], { dtype: "f32" }), d!], {});
+    const surrogate = builder.one("tanh", [p], {});
+    const y = builder.one("straight_through", [value, surrogate], {});
+    const weights = builder.input("weights", dense("f32", [n, k]));
+    const rowSums = builder.one("sum", [builder.one("mul", [y, weights], {})], { axis: 0, keep_dims: false });
+    builder.output("value", y);
+    builder.output("loss", builder.one("sum", [rowSums], { axis: 0, keep_dims: false }));
+    const random = new Random(2);
+    const [at, g] = [floats(random, n, k), floats(random, n, k)];
+    const given = { inputs: { weights: g }, parameters: { p: at } };
+    const graph = builder.build();
+    const { codes: want, scales } = quantizeRows(toFloat32(at), k, 4, "row");
+    expect([...interpret(graph, given).outputs.value!.data]).toEqual(
+      Array.from(want, (code, i) => Math.fround(code * scales[Math.floor(i / k)]!)),
+    );
+    const own = interpret(gradient(graph, { loss: "loss" }), given).outputs[gradientName("p")]!;
+    const slopes = Array.from(at.data, (x, i) => (1 - Math.tanh(x as number) ** 2) * (g.data[i] as number));
+    expect(relativeL2(own, tensor("f32", [n, k], slopes))).toBeLessThan(1e-6);
   });
 
   test.each([

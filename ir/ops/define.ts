@@ -16,6 +16,8 @@ export interface Op<Schema extends z.ZodObject = z.ZodObject> {
   readonly summary: string;
   /** Operand names in order; `name?` may be left out (trailing ones first), `name...` is any number. */
   readonly operands: readonly string[];
+  /** Positions of operands that are taken for constants: no gradient flows to them. */
+  readonly detached?: readonly number[];
   /** Attributes have no defaults: what is written is what is stored. */
   readonly attributes: Schema;
   /** The type rule: result types, or a complaint through `site`. */

@@ -29,6 +29,7 @@ import { rope } from "./rope.ts";
 import { ropeTable } from "./rope-table.ts";
 import { slice } from "./slice.ts";
 import { softmax } from "./softmax.ts";
+import { straightThrough } from "./straight-through.ts";
 import { ternaryMatmul } from "./ternary-matmul.ts";
 import { topK } from "./top-k.ts";
 import { transpose } from "./transpose.ts";
@@ -61,6 +62,7 @@ const table = {
   pad,
   axis_length: axisLength,
   cross_entropy: crossEntropy,
+  straight_through: straightThrough,
   // What gradients are made of.
   linear_input_gradient: linearInputGradient,
   linear_weight_gradient: linearWeightGradient,

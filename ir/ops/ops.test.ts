@@ -112,6 +112,7 @@ describe("type rules accept", () => {
     ["absmean_quantize", [t([2, 8])], { scale: { group: 3 } }, "f32[2, 8] ternary(group 3)"],
     ["quantize_int8", [t([2, 8], "f16")], {}, "f32[2, 8] int8(row)"],
     ["weight_scale", [ternaryType([2, 8], "tensor")], {}, "f32[2]"],
+    ["straight_through", [ternaryType([2, 8], "row"), t([2, 8])], {}, "f32[2, 8] ternary(row)"],
     ["quantize", [t(["n", 8])], { bits: 4, granularity: "tensor" }, "i8[n, 8], f32[n, 1], i32[n, 1]"],
     [
       "quantize",
@@ -303,6 +304,7 @@ describe("type rules refuse", () => {
     ],
     ["weight_scale", [ternaryType([2, 8], { group: 2 })], {}, "DTYPE_MISMATCH", "per tensor or row"],
     ["weight_scale", [t([2, 8])], {}, "DTYPE_MISMATCH", "ternary encoding"],
+    ["straight_through", [t([2, 8]), t([8])], {}, "SHAPE_MISMATCH", "surrogate f32[8]"],
     ["quantize", [t([2, 8]), t([2, 8])], bits8, "SHAPE_MISMATCH", "without a prologue"],
     ["quantize", [t([8])], { ...bits8, eps: 1 }, "SHAPE_MISMATCH", "besides the norm weight"],
     ["quantize", [t([2, 8]), t([7])], { ...bits8, eps: 1 }, "SHAPE_MISMATCH", "norm weight [K]"],

@@ -117,3 +117,22 @@ test("a half that was widened narrows to itself", () => {
     "
   `);
 });
+
+test("what a value's gradient was taken of is forgotten", () => {
+  const text = `
+    graph @g() {
+      %w: parameter "w" f32[4, 2]
+      %s: f32[4, 2] = tanh(%w)
+      %r: f32[4, 2] = relu(%w)
+      %y: f32[4, 2] = straight_through(%r, %s)
+      return y = %y
+    }`;
+  expect(textAfter(text, canonicalize)).toMatchInlineSnapshot(`
+    "graph @g() {
+      %w: parameter "w" f32[4, 2]
+      %r: f32[4, 2] = relu(%w)
+      return y = %r
+    }
+    "
+  `);
+});

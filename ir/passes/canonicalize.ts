@@ -140,6 +140,9 @@ const slices = rule("slice", (node) => {
   return remake(node, "slice", inner.operands, { axis, start: inner.attributes.start + start, size }).results;
 });
 
+/** The surrogate is for gradients, which are there by now. */
+const dropSurrogate = rule("straight_through", (node) => node.operands[0]);
+
 const singleConcat = rule("concat", (node) => (node.operands.length === 1 ? node.operands[0] : undefined));
 
 export const canonicalize = definePass("canonicalize", [
@@ -153,5 +156,6 @@ export const canonicalize = definePass("canonicalize", [
   transposes,
   resolveSlice,
   slices,
+  dropSurrogate,
   singleConcat,
 ]);

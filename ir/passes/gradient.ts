@@ -18,7 +18,7 @@
 import { BitloomError } from "../../errors/index.ts";
 import { makeNode } from "../builder.ts";
 import { formatLocation, type Graph, type Node, topologicalOrder, type Value } from "../graph.ts";
-import type { Differentiated, Emit, Gradient } from "../ops/define.ts";
+import type { Differentiated, Emit, Gradient, Op } from "../ops/define.ts";
 import { ops } from "../ops/index.ts";
 import { derive } from "../rewrite.ts";
 import { dense, formatType, sameType, type TensorType } from "../types.ts";
@@ -79,10 +79,16 @@ export function differentiate(
 function activeValues(order: readonly Node[], leaves: readonly Value[]): ReadonlySet<Value> {
   const active = new Set(leaves);
   for (const node of order) {
-    if (ops[node.op].gradient === "zero" || !node.operands.some((operand) => active.has(operand))) continue;
+    if (ops[node.op].gradient === "zero" || !followed(node).some((operand) => active.has(operand))) continue;
     for (const result of node.results) if (isFloat(result.type)) active.add(result);
   }
   return active;
+}
+
+/** The operands that gradients flow to. */
+function followed(node: Node): readonly Value[] {
+  const { detached = [] }: Op = ops[node.op];
+  return node.operands.filter((_, i) => !detached.includes(i));
 }
 
 function isFloat({ dtype }: TensorType): boolean {
@@ -105,7 +111,7 @@ function operandGradients(
   for (const [i, operand] of node.operands.entries()) {
     const part = answer[i];
     if (!part) {
-      if (active.has(operand))
+      if (active.has(operand) && followed(node).includes(operand))
         throw unsupported(node, `Its ${operandName(node, i)} is taken for a constant.`);
     } else if (!sameType(part.type, dense("f32", operand.type.dims))) {
       throw new BitloomError("INVALID_GRAPH", `the gradient rule of ${node.op} gives another shape`, {

@@ -316,6 +316,7 @@ const buildTimeOnly = "computed while a model is built";
 /** Every op is compared, or it is said why not: the type refuses an op that is missing here. */
 export const comparisons: { readonly [Op in OpName]: Comparison | { readonly uncovered: string } } = {
   bit_linear: { uncovered: "lowered before scheduling" },
+  straight_through: { uncovered: "dropped before scheduling" },
   quantize_int8: { uncovered: buildTimeOnly },
   rope_table: { uncovered: buildTimeOnly },
   constant: { uncovered: buildTimeOnly },

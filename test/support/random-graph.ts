@@ -25,6 +25,7 @@ import {
   encoded,
   type ScaleGranularity,
   sameDims,
+  sameType,
   substituteDims,
   type TensorType,
 } from "../../ir/types.ts";
@@ -601,6 +602,15 @@ const recipes: { readonly [Name in OpName]: Recipe } = {
   quantize_int8(draft) {
     const dtype = draft.random.pick(["f32", "f16", "bf16"] as const);
     return [draft.one("quantize_int8", [draft.parameter(dense(dtype, [draft.size(), draft.size()]))], {})];
+  },
+  straight_through(draft) {
+    const value = draft.find(({ type }) => type.encoding !== undefined) ?? draft.float();
+    const { dims } = value.type;
+    const surrogate = draft.findOr(
+      () => dense("f32", dims),
+      ({ type }) => sameType(type, dense("f32", dims)),
+    );
+    return [draft.one("straight_through", [value, surrogate], {})];
   },
   weight_scale(draft) {
     const scale = draft.random.pick(["tensor", "row"] as const);
