@@ -1,10 +1,11 @@
 /** Kernels are compiled by NVRTC where it is, in this process; nvcc takes several times as long. */
+import { compileForCard } from "../../runtime/devices/cuda/compile.ts";
 import type { CudaMachine } from "../../runtime/devices/cuda/machine.ts";
 import { runNvcc } from "../../src/compiler/nvcc.ts";
 
 function hasNvrtc({ addon, compilers }: CudaMachine): boolean {
   try {
-    addon.compilerVersion(compilers);
+    addon.describeCompiler(compilers);
     return true;
   } catch {
     return false;
@@ -21,8 +22,8 @@ export function architecturesFor(machine: CudaMachine): readonly string[] {
 
 /** Machine code for the first card. */
 export async function compileHere(machine: CudaMachine, source: string): Promise<Uint8Array> {
-  const architecture = architectureOf(machine);
-  if (!hasNvrtc(machine)) return (await runNvcc(source, { kind: "cubin", architecture })).bytes;
-  const options = [`--gpu-architecture=${architecture}`, "--std=c++17"];
-  return machine.addon.compile(machine.compilers, source, "kernels.cu", options);
+  if (!hasNvrtc(machine)) {
+    return (await runNvcc(source, { kind: "cubin", architecture: architectureOf(machine) })).bytes;
+  }
+  return (await compileForCard(machine, source)).image;
 }

@@ -195,7 +195,7 @@ class CudaAddon : public Napi::Addon<CudaAddon> {
  public:
   CudaAddon(Napi::Env env, Napi::Object exports) : session_(Napi::Persistent(SessionObject::define(env))) {
     DefineAddon(exports, {InstanceMethod<&CudaAddon::probe>("probe"), InstanceMethod<&CudaAddon::open>("open"),
-                          InstanceMethod<&CudaAddon::compilerVersion>("compilerVersion"),
+                          InstanceMethod<&CudaAddon::describeCompiler>("describeCompiler"),
                           InstanceMethod<&CudaAddon::compile>("compile")});
   }
 
@@ -239,7 +239,7 @@ class CudaAddon : public Napi::Addon<CudaAddon> {
     });
   }
 
-  Napi::Value compilerVersion(const Napi::CallbackInfo& info) {
+  Napi::Value describeCompiler(const Napi::CallbackInfo& info) {
     return guarded(info.Env(), [&] {
       const Compiler compiler(toVector<std::string>(info[0], toString));
       const auto [major, minor] = compiler.version();
@@ -247,6 +247,10 @@ class CudaAddon : public Napi::Addon<CudaAddon> {
       object.Set("name", compiler.name());
       object.Set("major", major);
       object.Set("minor", minor);
+      const std::vector<int> known = compiler.architectures();
+      Napi::Array architectures = Napi::Array::New(info.Env(), known.size());
+      for (std::uint32_t i = 0; i < known.size(); i++) architectures.Set(i, known[i]);
+      object.Set("architectures", architectures);
       return object;
     });
   }

@@ -45,6 +45,14 @@ Compiler::Version Compiler::version() const {
   return version;
 }
 
+std::vector<int> Compiler::architectures() const {
+  int count = 0;
+  call(library_, "nvrtcGetNumSupportedArchs", &count);
+  std::vector<int> architectures(count);
+  call(library_, "nvrtcGetSupportedArchs", architectures.data());
+  return architectures;
+}
+
 std::vector<unsigned char> Compiler::compile(const std::string& source, const std::string& name,
                                              const std::vector<std::string>& options) const {
   nvrtcProgram created = nullptr;
@@ -68,7 +76,12 @@ std::vector<unsigned char> Compiler::compile(const std::string& source, const st
     const auto log = read<std::string>(library_, program.get(), "nvrtcGetProgramLogSize", "nvrtcGetProgramLog");
     throw Failure(failure.code(), std::string(failure.what()) + "\n" + log.c_str());
   }
-  return read<std::vector<unsigned char>>(library_, program.get(), "nvrtcGetCUBINSize", "nvrtcGetCUBIN");
+  // A virtual architecture has PTX alone, and asking for its cubin is an error.
+  std::size_t cubinSize = 0;
+  call(library_, "nvrtcGetCUBINSize", program.get(), &cubinSize);
+  using Image = std::vector<unsigned char>;
+  return cubinSize > 0 ? read<Image>(library_, program.get(), "nvrtcGetCUBINSize", "nvrtcGetCUBIN")
+                       : read<Image>(library_, program.get(), "nvrtcGetPTXSize", "nvrtcGetPTX");
 }
 
 }  // namespace bitloom

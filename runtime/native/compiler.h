@@ -18,12 +18,14 @@ class Compiler {
     int minor;
   };
   Version version() const;
+  /** Compute capabilities it compiles for, such as 90, in ascending order. */
+  std::vector<int> architectures() const;
   const std::string& name() const noexcept { return library_.name(); }
 
   /**
    * @param name of the source, for messages
-   * @param options such as `--gpu-architecture=sm_90`, which must name a real architecture
-   * @returns a cubin
+   * @param options such as `--gpu-architecture=sm_90`, or `compute_90`
+   * @returns a cubin for a real architecture, PTX for a virtual one
    * @throws Failure NVRTC_ERROR with the compiler's log
    */
   std::vector<unsigned char> compile(const std::string& source, const std::string& name,

@@ -54,11 +54,14 @@ export interface CudaAddon {
   probe(driver: string): Promise<{ readonly driverVersion: number; readonly devices: readonly CudaCard[] }>;
   open(driver: string, ordinal: number): Promise<CudaSession>;
   /** @param compilers names of NVRTC, of which the first is taken that is there */
-  compilerVersion(compilers: readonly string[]): {
+  describeCompiler(compilers: readonly string[]): {
     readonly name: string;
     readonly major: number;
     readonly minor: number;
+    /** Compute capabilities it compiles for: 10 * major + minor, ascending. */
+    readonly architectures: readonly number[];
   };
+  /** @returns a cubin for a real architecture, such as sm_90, and PTX for a virtual one, such as compute_90 */
   compile(
     compilers: readonly string[],
     source: string,

@@ -207,6 +207,13 @@ describe.skipIf(missingTools !== undefined)(`CUDA (${missingTools ?? "over a fak
       for (const { text } of fakeCudaKernels) expect(compiledSource).toContain(text);
     });
 
+    it("from NVRTC as PTX for the newest card it knows where this one is newer", async () => {
+      machine({ compiled: cubin, computeCapability: 120 });
+      const { files } = await build();
+      expect((await open({}, files)).device.description).toMatch(/compiled by NVRTC 13\.0$/);
+      expect(driver.state().compilerOptions).toMatch(/^--gpu-architecture=compute_100 /);
+    });
+
     it("from NVRTC where the driver refuses the image", async () => {
       machine({ compiled: cubin });
       const copy = await build({ cubin: new TextEncoder().encode("made by a compiler from the future") });

@@ -1,6 +1,7 @@
 import { BitloomError } from "../../../errors/index.ts";
 import type { CudaImage, CudaTarget } from "../../manifest.ts";
 import type { CudaSession } from "./addon.ts";
+import { compileForCard } from "./compile.ts";
 import { type CudaMachine, capabilityText } from "./machine.ts";
 
 /** A target's kernels on a card. */
@@ -30,11 +31,11 @@ export function suitableImages(images: readonly CudaImage[], capability: number)
  */
 export async function loadImage(
   session: CudaSession,
-  { addon, cards, compilers }: CudaMachine,
+  machine: CudaMachine,
   target: CudaTarget,
   readFile: (path: string) => Promise<Uint8Array>,
 ): Promise<LoadedImage> {
-  const { computeCapability } = cards[0]!;
+  const { computeCapability } = machine.cards[0]!;
   const refusals: string[] = [];
   for (const { kind, path } of suitableImages(target.images, computeCapability)) {
     const image = await readFile(path);
@@ -45,17 +46,15 @@ export async function loadImage(
       refusals.push(`${path}: ${(error as Error).message}`);
     }
   }
-  const architecture = `sm_${computeCapability}`;
   try {
-    const { major, minor } = addon.compilerVersion(compilers);
     const decoder = new TextDecoder();
     const sources: string[] = [];
     for (const { source } of target.kernels) sources.push(decoder.decode(await readFile(source)));
-    const options = [`--gpu-architecture=${architecture}`, "--std=c++17"];
-    const image = await addon.compile(compilers, sources.join("\n"), "kernels.cu", options);
-    return { module: await session.addModule(image), origin: `compiled by NVRTC ${major}.${minor}` };
+    const { image, compiler } = await compileForCard(machine, sources.join("\n"));
+    return { module: await session.addModule(image), origin: `compiled by ${compiler}` };
   } catch (error) {
     if (error instanceof BitloomError) throw error;
+    const architecture = `sm_${computeCapability}`;
     const { code, message } = error as Error & { code?: string };
     if (code === "NVRTC_ERROR") {
       throw new BitloomError("ASSEMBLE_FAILED", "NVRTC does not compile the artifact's kernels", {

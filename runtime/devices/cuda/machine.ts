@@ -95,7 +95,7 @@ function noDriver(cause: Error & { code?: string }): BitloomError {
 }
 
 /** NVRTC of the driver's own CUDA first: what a newer one compiles, the driver may not load. */
-function compilerNames(driverMajor: number): readonly string[] {
+export function compilerNames(driverMajor: number): readonly string[] {
   const majors = [driverMajor, 13, 12].filter(
     (major, index, all) => major >= 12 && all.indexOf(major) === index,
   );
@@ -109,7 +109,7 @@ function compilerNames(driverMajor: number): readonly string[] {
 
 function findCompiler(addon: CudaAddon, compilers: readonly string[]): CudaFeatures["compiler"] {
   try {
-    const { name, major, minor } = addon.compilerVersion(compilers);
+    const { name, major, minor } = addon.describeCompiler(compilers);
     return { version: versionText(major, minor), library: name };
   } catch {
     return undefined;

@@ -14,6 +14,8 @@
 #include <node_api.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -123,12 +125,17 @@ struct Graph {
   std::vector<Launch> launches;
 };
 
+/** Compute capabilities that NVRTC knows. */
+constexpr std::array<int, 4> architectures{80, 86, 90, 100};
+
 /** A program of NVRTC. */
 struct Compilation {
   std::string source;
   /** Empty where it is refused. */
-  std::string cubin;
+  std::string image;
   std::string log;
+  /** For a virtual architecture: the image is PTX. */
+  bool isPtx = false;
 };
 
 struct Stream {
@@ -612,8 +619,9 @@ Result nvrtcCompileProgram(Compilation *program, int count, const char *const *o
     const std::lock_guard<std::recursive_mutex> lock(mutex);
     lastOptions.assign(options, options + count);
   }
-  if (const char *compiler = getenv("BITLOOM_FAKE_COMPILER")) program->cubin = compileWith(compiler, program->source);
-  return program->cubin.empty() ? 6 : OK;
+  program->isPtx = count > 0 && std::string(options[0]).find("=compute_") != std::string::npos;
+  if (const char *compiler = getenv("BITLOOM_FAKE_COMPILER")) program->image = compileWith(compiler, program->source);
+  return program->image.empty() ? 6 : OK;
 }
 
 Result nvrtcGetProgramLogSize(Compilation *program, std::size_t *size) {
@@ -627,12 +635,33 @@ Result nvrtcGetProgramLog(Compilation *program, char *log) {
 }
 
 Result nvrtcGetCUBINSize(Compilation *program, std::size_t *size) {
-  *size = program->cubin.size();
+  *size = program->isPtx ? 0 : program->image.size();
+  return OK;
+}
+
+Result nvrtcGetPTXSize(Compilation *program, std::size_t *size) {
+  *size = program->image.size();
   return OK;
 }
 
 Result nvrtcGetCUBIN(Compilation *program, char *cubin) {
-  memcpy(cubin, program->cubin.data(), program->cubin.size());
+  if (program->isPtx) return 4;
+  memcpy(cubin, program->image.data(), program->image.size());
+  return OK;
+}
+
+Result nvrtcGetPTX(Compilation *program, char *ptx) {
+  memcpy(ptx, program->image.data(), program->image.size());
+  return OK;
+}
+
+Result nvrtcGetNumSupportedArchs(int *count) {
+  *count = static_cast<int>(architectures.size());
+  return OK;
+}
+
+Result nvrtcGetSupportedArchs(int *known) {
+  std::copy(architectures.begin(), architectures.end(), known);
   return OK;
 }
 }
