@@ -35,7 +35,7 @@ import { align } from "./memory.ts";
 import { copyCall } from "./movement.ts";
 import type { PlannedState, WeightLayout } from "./plan.ts";
 import type { RuleContext, RuleTable, ScheduleRule } from "./rules.ts";
-import { elementCount, product, sameExpr, upperBound } from "./symbols.ts";
+import { elementCount, product, sameExpr, symbolsOf, upperBound } from "./symbols.ts";
 import { contiguousStrides, contiguousView, isContiguous } from "./view.ts";
 import { type WeightPlaces, weightBytes } from "./weights.ts";
 
@@ -129,6 +129,9 @@ export interface Excerpt {
 export function draftEntry(name: string, graph: Graph, shared: Shared, excerpt?: Excerpt): DraftEntry {
   return new EntryScheduler(name, graph, shared).run(excerpt);
 }
+
+/** Kernels count elements in i32. */
+const MAX_ELEMENTS = 2 ** 31 - 1;
 
 /** What steps are for, and how people are told. */
 interface Purpose {
@@ -395,7 +398,9 @@ class EntryScheduler implements RuleContext {
   }
 
   temporary(name: string, dtype: DType, dims: readonly Dim[]): Place {
-    const bytes = product(elementCount(dims), elementBytes(dtype));
+    const count = elementCount(dims);
+    this.#requireAtMost(count, MAX_ELEMENTS, "elements of a tensor, which kernels count in i32");
+    const bytes = product(count, elementBytes(dtype));
     return contiguousView({ name, region: "arena", offset: undefined, bytes }, dtype, dims);
   }
 
@@ -471,7 +476,26 @@ class EntryScheduler implements RuleContext {
     });
   }
 
+  /** @throws BitloomError LIMIT_EXCEEDED naming the step and, where a bound is to blame, its symbols */
+  #requireAtMost(expr: SymbolExpr, limit: number, what: string): void {
+    const most = this.upperBound(expr);
+    if (most <= limit) return;
+    const { label, location } = this.#purpose;
+    const symbols = symbolsOf(expr).join(", ");
+    throw new BitloomError("LIMIT_EXCEEDED", `${label} is too large for target ${this.#shared.target}`, {
+      expected: `at most ${limit} ${what}`,
+      received: String(most),
+      ...(symbols && { hint: `Lower the bounds of: ${symbols}.` }),
+      ...(location && { location: formatLocation(location) }),
+    });
+  }
+
   #emit(step: DraftStep): void {
+    // A step for few rows says so by its guard, which its own range does not show.
+    const { guard, rangeY = 1 } = step;
+    if (guard === undefined || guard.upper >= this.upperBound(guard.value)) {
+      this.#requireAtMost(rangeY, this.limits.workgroupsY, "workgroups along the second axis");
+    }
     for (const argument of step.arguments) if (argument.kind === "buffer") this.#store(argument.storage);
     this.#steps.push(step);
   }

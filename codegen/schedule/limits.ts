@@ -6,6 +6,8 @@ export interface TargetLimits {
   readonly bufferBytes: number;
   /** Workgroups along the first axis of a grid. */
   readonly workgroups: number;
+  /** And along the second. */
+  readonly workgroupsY: number;
   /** Bytes of memory that a workgroup shares. */
   readonly sharedBytes: number;
 }
@@ -16,6 +18,7 @@ export const noLimits: TargetLimits = {
   buffers: any,
   bufferBytes: any,
   workgroups: any,
+  workgroupsY: any,
   sharedBytes: any,
 };
 
@@ -24,6 +27,7 @@ export const webgpuLimits: TargetLimits = {
   buffers: 8,
   bufferBytes: 128 * 2 ** 20,
   workgroups: 65_535,
+  workgroupsY: 65_535,
   sharedBytes: 16_384,
 };
 
@@ -32,5 +36,6 @@ export const cudaLimits: TargetLimits = {
   buffers: 256,
   bufferBytes: 2 ** 31 - 2 ** 20,
   workgroups: 2 ** 31 - 1,
+  workgroupsY: 65_535,
   sharedBytes: 48 * 1024,
 };

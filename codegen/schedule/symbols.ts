@@ -144,6 +144,13 @@ function lowerBound(expr: SymbolExpr): number {
   return evaluate([operator, lowerBound(left), lowerBound(right)], new Map());
 }
 
+/** The symbols of an expression. */
+export function symbolsOf(expr: SymbolExpr): readonly string[] {
+  if (typeof expr === "number") return [];
+  if (typeof expr === "string") return [expr];
+  return [...new Set([...symbolsOf(expr[1]), ...symbolsOf(expr[2])])];
+}
+
 /** `batch * seq * 256`, for people. */
 export function formatExpr(expr: SymbolExpr): string {
   if (typeof expr !== "object") return String(expr);

@@ -6,12 +6,11 @@
 import { BitloomError } from "../../../errors/index.ts";
 import { type Graph, type Node, producer, type Value } from "../../../ir/graph.ts";
 import { isBuildTime } from "../../../ir/passes/partition-parameters.ts";
-import type { SymbolExpr } from "../../../runtime/manifest.ts";
 import { unalignedArguments } from "../alignment.ts";
 import type { DraftStep, Place, StepOrigin } from "../draft.ts";
 import { type DraftEntry, draftEntry, type Shared } from "../entry.ts";
 import type { KernelLibrary } from "../library.ts";
-import { holds } from "../symbols.ts";
+import { holds, symbolsOf } from "../symbols.ts";
 import { contiguousView } from "../view.ts";
 import { type Cut, cutOut, type Excised, excise, type Sizes } from "./cut.ts";
 import { indexOperands } from "./indices.ts";
@@ -270,9 +269,4 @@ function runsOf({ graph, steps, minimums }: DraftEntry): readonly Symbols[] {
     for (const step of guarded) if (holds(step.guard, best)) guarded.delete(step);
   }
   return runs;
-}
-
-function symbolsOf(expr: SymbolExpr): readonly string[] {
-  if (typeof expr === "number") return [];
-  return typeof expr === "string" ? [expr] : [...symbolsOf(expr[1]), ...symbolsOf(expr[2])];
 }

@@ -1,5 +1,6 @@
 import { fc, test } from "@fast-check/vitest";
 import { describe, expect } from "vitest";
+import { BitloomError } from "../../../errors/index.ts";
 import { parseGraph } from "../../../ir/text/parse.ts";
 import type { Step } from "../../../runtime/manifest.ts";
 import { weightBorders } from "../borders.ts";
@@ -167,4 +168,48 @@ test("an op that only a build can compute names the target", async () => {
     return y = %y
   }`);
   await expect(failing).rejects.toThrow("absmean_quantize does not run on target webgpu");
+});
+
+describe("what a kernel cannot count is refused, naming the step and the bounds:", () => {
+  const refused = async (text: string, target: "webgpu" | "cuda") => {
+    const error = await schedule({ run: parseGraph(text) }, { targets: [target], maxThreads: 1 }).catch(
+      (caught: unknown) => caught,
+    );
+    expect(error).toBeInstanceOf(BitloomError);
+    return error as BitloomError;
+  };
+
+  test.each(["webgpu", "cuda"] as const)("workgroups along the second axis of %s", async (target) => {
+    const error = await refused(
+      `graph @tall(rows <= 4000000) {
+        %x: input f32[rows, 4]
+        %w: parameter "w" f32[4, 4]
+        %y: f32[rows, 4] = linear(%x, %w)
+        return y = %y
+      }`,
+      target,
+    );
+    expect(error).toMatchObject({
+      code: "LIMIT_EXCEEDED",
+      message: expect.stringContaining("linear %y"),
+      expected: "at most 65535 workgroups along the second axis",
+      received: "125000",
+      hint: "Lower the bounds of: rows.",
+    });
+  });
+
+  test("elements beyond 2^31", async () => {
+    const error = await refused(
+      `graph @wide(a <= 65536, b <= 65536) {
+        %x: input f32[a, b]
+        %s: f32[a, b] = softmax(%x)
+        %t: f32[a, b] = softmax(%s)
+        return t = %t
+      }`,
+      "cuda",
+    );
+    expect(error.code).toBe("LIMIT_EXCEEDED");
+    expect(error.expected).toMatch(/^at most 2147483647 elements/);
+    expect(error.hint).toBe("Lower the bounds of: a, b.");
+  });
 });
