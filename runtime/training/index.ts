@@ -1,12 +1,12 @@
 /** The trainer without a platform: what a browser needs beside the runtime to run a compiled training. */
 export { byteTokenizerFiles } from "./byte-tokenizer.ts";
+export { type FilePieces, modelFiles, type Tensors } from "./model-files.ts";
 export type { TrainedTensor, TrainingRecipe } from "./recipe.ts";
 export { splitText, type TextWindows, tokenize } from "./text.ts";
 export {
   type Evaluation,
   firstParameters,
   readStates,
-  type Tensors,
   type TrainedStep,
   Trainer,
   type TrainerOptions,

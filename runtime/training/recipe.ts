@@ -17,6 +17,8 @@ export interface TrainingRecipe {
   readonly endToken: number | null;
   /** States of the step, in the order in which they are initialized. */
   readonly parameters: readonly TrainedTensor[];
+  /** The trained model's config.json; `null` for a model of no family. */
+  readonly config: Readonly<Record<string, unknown>> | null;
   /** Updates of the parameters. */
   readonly steps: number;
   /** Sequences of one call. */

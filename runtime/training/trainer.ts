@@ -5,14 +5,9 @@ import { Random } from "../random.ts";
 import type { TensorInputs } from "../session.ts";
 import type { Tensor } from "../tensors.ts";
 import { initialize } from "./initialize.ts";
+import type { Tensors } from "./model-files.ts";
 import type { TrainingRecipe } from "./recipe.ts";
 import type { TextWindows } from "./text.ts";
-
-/** f32 tensors by name. */
-export type Tensors = ReadonlyMap<
-  string,
-  { readonly dims: readonly number[]; readonly data: Float32Array<ArrayBuffer> }
->;
 
 /** What a step came to. */
 export interface TrainedStep {

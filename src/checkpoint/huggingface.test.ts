@@ -2,9 +2,8 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { encodeHeader, type SafetensorsType } from "../../runtime/safetensors.ts";
 import { type Checkpoint, openCheckpoint } from "./huggingface.ts";
-import type { SafetensorsType } from "./safetensors-header.ts";
-import { encodeHeader } from "./safetensors-writer.ts";
 
 const latentFolder = new URL("../../test/goldens/bitnet-tiny-latent", import.meta.url).pathname;
 const packedFolder = new URL("../../examples/generate/bitnet-tiny", import.meta.url).pathname;

@@ -1,25 +1,6 @@
 import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
-
-/** Bytes of one element, by the dtype names of the safetensors format. */
-export const dtypeBytes = {
-  BOOL: 1,
-  U8: 1,
-  I8: 1,
-  F8_E4M3: 1,
-  F8_E5M2: 1,
-  U16: 2,
-  I16: 2,
-  F16: 2,
-  BF16: 2,
-  U32: 4,
-  I32: 4,
-  F32: 4,
-  U64: 8,
-  I64: 8,
-  F64: 8,
-} as const;
-export type SafetensorsType = keyof typeof dtypeBytes;
+import { dtypeBytes, type SafetensorsType } from "../../runtime/safetensors.ts";
 
 export interface StoredTensor {
   readonly name: string;

@@ -1,6 +1,6 @@
 import { BitloomError } from "../../errors/index.ts";
+import type { SafetensorsType } from "../../runtime/safetensors.ts";
 import { requirePath } from "../dsl/options.ts";
-import type { SafetensorsType } from "./safetensors-header.ts";
 import { type FloatType, type ParameterSource, requireInfo } from "./source.ts";
 import { openTensors } from "./tensor-places.ts";
 

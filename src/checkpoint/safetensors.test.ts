@@ -4,9 +4,14 @@ import { join } from "node:path";
 import { fc, test } from "@fast-check/vitest";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { BitloomError } from "../../errors/index.ts";
+import {
+  dtypeBytes,
+  encodeHeader,
+  type SafetensorsType,
+  type TensorDeclaration,
+} from "../../runtime/safetensors.ts";
 import { openSafetensors } from "./safetensors.ts";
-import { dtypeBytes, parseHeader, type SafetensorsType } from "./safetensors-header.ts";
-import { encodeHeader, type TensorDeclaration } from "./safetensors-writer.ts";
+import { parseHeader } from "./safetensors-header.ts";
 
 let folder: string;
 beforeAll(async () => {

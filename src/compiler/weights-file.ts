@@ -1,8 +1,12 @@
 import type { Plan, WeightBuffer } from "../../codegen/schedule/plan.ts";
 import { type DType, formatType } from "../../ir/types.ts";
 import type { Manifest } from "../../runtime/manifest.ts";
-import { dtypeBytes, type SafetensorsType } from "../checkpoint/safetensors-header.ts";
-import { encodeHeader, type TensorDeclaration } from "../checkpoint/safetensors-writer.ts";
+import {
+  dtypeBytes,
+  encodeHeader,
+  type SafetensorsType,
+  type TensorDeclaration,
+} from "../../runtime/safetensors.ts";
 import type { ArtifactFolder } from "./artifact-folder.ts";
 
 /** A new file begins where the next tensor would take the current one beyond this. */

@@ -1,11 +1,11 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
+import { encodeHeader } from "../../runtime/safetensors.ts";
 import { readJson } from "../checkpoint/json-file.ts";
 import { overlaySource } from "../checkpoint/overlay.ts";
 import { readFloats } from "../checkpoint/read-floats.ts";
 import { safetensorsSource } from "../checkpoint/safetensors-source.ts";
-import { encodeHeader } from "../checkpoint/safetensors-writer.ts";
 import { type MemoryParameter, type ParameterSource, requireInfo } from "../checkpoint/source.ts";
 import { ArtifactFolder } from "../compiler/artifact-folder.ts";
 import { declarationOf, mapLayers } from "../dsl/layer.ts";

@@ -1,19 +1,14 @@
-import type { Tensors } from "../../runtime/training/trainer.ts";
+import { type Tensors, tensorFile } from "../../runtime/training/model-files.ts";
 import { openSafetensors } from "../checkpoint/safetensors.ts";
-import { encodeHeader } from "../checkpoint/safetensors-writer.ts";
 import { writeWhole } from "./whole-file.ts";
 
 /** Writes f32 tensors as one safetensors file, which appears whole. @throws BitloomError WRITE_FAILED */
-export async function writeTensors(
+export function writeTensors(
   path: string,
   tensors: Tensors,
   metadata: Readonly<Record<string, string>>,
 ): Promise<void> {
-  const declared = [...tensors].map(([name, { dims }]) => ({ name, dtype: "F32" as const, shape: dims }));
-  const data = [...tensors.values()].map(
-    ({ data }) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
-  );
-  await writeWhole(path, [encodeHeader(declared, metadata), ...data]);
+  return writeWhole(path, tensorFile(tensors, metadata));
 }
 
 /**

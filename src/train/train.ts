@@ -12,6 +12,7 @@ import { load, type Model } from "../../runtime/index.ts";
 import {
   type Evaluation,
   firstParameters,
+  modelFiles,
   readStates,
   type Tensors,
   type TrainedStep,
@@ -24,7 +25,6 @@ import { compileTraining, lowerTheStep } from "./compile-training.ts";
 import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
 import { recipeOf } from "./recipe.ts";
-import { saveModel } from "./saved-model.ts";
 import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
 import { lossGraph, trainingEntries } from "./train-step.ts";
@@ -103,7 +103,7 @@ async function runOn(
   run: Run,
   { out, signal, onStep, onEvaluation }: TrainOptions,
 ): Promise<TrainReport> {
-  const { steps, checkpointEvery, config } = training;
+  const { steps, checkpointEvery } = training;
   await writeStates(model, run.states);
   const trainer = new Trainer(model, recipe, data, {
     progress: run,
@@ -122,7 +122,9 @@ async function runOn(
   const paths = recipe.parameters.map(({ path }) => path);
   const weights = await readStates(model, paths);
   const saved = join(out, "model");
-  await saveModel(saved, weights, config, data.files);
+  for (const [name, pieces] of modelFiles(weights, recipe, data.files)) {
+    await writeWhole(join(saved, name), pieces);
+  }
   const parameters = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
   return { model: saved, parameters, ...trainer.progress };
 }

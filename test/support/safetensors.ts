@@ -1,6 +1,5 @@
 import { readFile, writeFile } from "node:fs/promises";
-import type { SafetensorsType } from "../../src/checkpoint/safetensors-header.ts";
-import { encodeHeader } from "../../src/checkpoint/safetensors-writer.ts";
+import { encodeHeader, type SafetensorsType } from "../../runtime/safetensors.ts";
 
 /** A tensor of a safetensors file as its bytes. */
 export interface RawTensor {

@@ -4,7 +4,7 @@ import { evaluate, holds } from "../../../codegen/schedule/symbols.ts";
 import type { Value } from "../../../ir/graph.ts";
 import { type Tensor, toFloat32 } from "../../../ir/tensor.ts";
 import type { Check, SelfCheck } from "../../../runtime/manifest.ts";
-import { encodeHeader } from "../../checkpoint/safetensors-writer.ts";
+import { encodeHeader } from "../../../runtime/safetensors.ts";
 import { memorySource } from "../../checkpoint/source.ts";
 import type { ArtifactFolder } from "../artifact-folder.ts";
 import { Workspace, weightFiller } from "../prepare/index.ts";

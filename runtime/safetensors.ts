@@ -1,5 +1,24 @@
-import { BitloomError } from "../../errors/index.ts";
-import { dtypeBytes, type SafetensorsType } from "./safetensors-header.ts";
+import { BitloomError } from "../errors/index.ts";
+
+/** Bytes of one element, by the dtype names of the safetensors format. */
+export const dtypeBytes = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  U16: 2,
+  I16: 2,
+  F16: 2,
+  BF16: 2,
+  U32: 4,
+  I32: 4,
+  F32: 4,
+  U64: 8,
+  I64: 8,
+  F64: 8,
+} as const;
+export type SafetensorsType = keyof typeof dtypeBytes;
 
 /** A tensor to write. */
 export interface TensorDeclaration {
@@ -18,7 +37,7 @@ const ALIGNMENT = 64;
 export function encodeHeader(
   tensors: readonly TensorDeclaration[],
   metadata: Readonly<Record<string, string>> = {},
-): Uint8Array {
+): Uint8Array<ArrayBuffer> {
   const header: Record<string, unknown> = Object.create(null);
   if (Object.keys(metadata).length > 0) header.__metadata__ = metadata;
   let position = 0;

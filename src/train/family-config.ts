@@ -1,30 +1,7 @@
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
-import type { Tensors } from "../../runtime/training/trainer.ts";
 import type { LanguageModelConfig, RopeScaling } from "../dsl/families/config.ts";
-import { writeTensors } from "./tensor-file.ts";
-import { writeWhole } from "./whole-file.ts";
-
-/**
- * Writes a Hugging Face folder that `openCheckpoint` reads: latent weights, the tokenizer's files, and config.json where
- * the model is of a family. config.json is written last: a folder that has it is whole.
- * @throws BitloomError WRITE_FAILED
- */
-export async function saveModel(
-  folder: string,
-  weights: Tensors,
-  config: LanguageModelConfig | undefined,
-  files: Readonly<Record<string, string>>,
-): Promise<void> {
-  await mkdir(folder, { recursive: true });
-  await writeTensors(join(folder, "model.safetensors"), weights, { format: "pt" });
-  for (const [name, text] of Object.entries(files)) await writeWhole(join(folder, name), [text]);
-  if (config === undefined) return;
-  await writeWhole(join(folder, "config.json"), [`${JSON.stringify(familyConfig(config), null, 2)}\n`]);
-}
 
 /** A family's config.json; linears that are BitLinear have latent weights, quantized when they are read. */
-function familyConfig(config: LanguageModelConfig): object {
+export function familyConfig(config: LanguageModelConfig): Readonly<Record<string, unknown>> {
   const norm = config.projectionNormEpsilon;
   const quantization = {
     quant_method: "bitnet",
