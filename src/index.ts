@@ -25,6 +25,7 @@ export {
   sgd,
   type Training,
   type TrainingOptions,
+  type TrainingText,
   type TrainOptions,
   type TrainReport,
   train,

@@ -31,4 +31,10 @@ export {
   trainingGraph,
   trainStep,
 } from "./train-step.ts";
-export { defineTraining, onMatrices, type Training, type TrainingOptions } from "./training.ts";
+export {
+  defineTraining,
+  onMatrices,
+  type Training,
+  type TrainingOptions,
+  type TrainingText,
+} from "./training.ts";

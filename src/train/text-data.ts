@@ -29,7 +29,9 @@ export async function readText(
   recipe: TrainingRecipe,
   base: string,
 ): Promise<TextData> {
-  const texts = await Promise.all(text.map((path) => readWhole(resolve(base, path))));
+  const texts = await Promise.all(
+    text.map((one) => (typeof one === "string" ? readWhole(resolve(base, one)) : Buffer.from(one.content))),
+  );
   const files = folder === undefined ? undefined : await tokenizerFiles(resolve(base, folder));
   const tokenizer = files && (await Tokenizer.fromFiles(async (name) => files[name]));
   const tokens = tokenize(texts, recipe, tokenizer);

@@ -13,6 +13,7 @@ import {
   type LearningRate,
   linearRate,
   type TrainingOptions,
+  type TrainingText,
   train,
   twoStageRate,
 } from "./index.ts";
@@ -79,10 +80,13 @@ test("what is trained is saved, compiled, and continues its text", async () => {
 }, 60_000);
 
 test("a run that is interrupted, even twice, ends with the weights of one that is not", async () => {
-  const changed = of({ steps: 7, accumulation: 2, evaluateEvery: 3 });
+  const changed = { steps: 7, accumulation: 2, evaluateEvery: 3 };
+  // The same text, be it a file's or a program's.
+  const content = "abcdefgh".repeat(200);
   const run = (out: string, until: number, resume = false) => {
     const controller = new AbortController();
-    return train(changed, {
+    const training = of(resume ? { ...changed, text: [{ content }] } : changed);
+    return train(training, {
       out: join(folder, out),
       base: folder,
       threads: 1,
@@ -124,6 +128,7 @@ describe("a training that cannot be", () => {
     ["no steps", { steps: 0 }],
     ["a sequence beyond the context", { sequence: 33 }],
     ["no text", { text: [] }],
+    ["text that is none", { text: [{ path: "abc.txt" } as unknown as TrainingText] }],
     ["a rate that is a number", { learningRate: 1e-3 as unknown as LearningRate }],
     ["all text held out", { heldOut: 1 }],
     ["an unknown option", { epochs: 3 } as Partial<TrainingOptions>],

@@ -7,12 +7,15 @@ import { adamW } from "./adamw.ts";
 import type { LearningRate } from "./learning-rate.ts";
 import type { Optimizer } from "./optimizer.ts";
 
+/** The path of a file of UTF-8, or what a program made. */
+export type TrainingText = string | { readonly content: string };
+
 /** What `defineTraining` takes. */
 export interface TrainingOptions {
   /** A family's configuration, or a model of one's own, whose weights are then saved without config.json. */
   readonly model: LanguageModelConfig | LanguageModel;
-  /** Text files, one after the other; relative to the file that holds the configuration. */
-  readonly text: readonly string[];
+  /** Text files, relative to the file that holds the configuration, and texts themselves; one after the other. */
+  readonly text: readonly TrainingText[];
   /**
    * A folder with tokenizer.json. Default: tokens are the bytes of UTF-8, and the model needs a vocabulary of at least 256.
    */
@@ -102,8 +105,8 @@ export function defineTraining(options: TrainingOptions): Training {
   const { optimizer = adamW({ betas: [0.9, 0.95], weightDecay: onMatrices(0.1) }) } = options;
   const config = isModel(options.model) ? undefined : savedConfig(options.model);
   const model = config === undefined ? ownModel(options.model) : languageModel(config);
-  if (!Array.isArray(text) || text.length === 0 || !text.every((path) => typeof path === "string")) {
-    throw invalidOption("text", "a list of one or more paths", text);
+  if (!Array.isArray(text) || text.length === 0 || !text.every(isText)) {
+    throw invalidOption("text", "a list of one or more paths or { content: string }", text);
   }
   if (tokenizer !== undefined && typeof tokenizer !== "string") {
     throw invalidOption("tokenizer", "the path of a folder", tokenizer);
@@ -146,6 +149,10 @@ export function defineTraining(options: TrainingOptions): Training {
     evaluateSequences,
     checkpointEvery,
   };
+}
+
+function isText(text: TrainingText): boolean {
+  return typeof text === "string" || typeof text?.content === "string";
 }
 
 /** A configuration that config.json can say. */
