@@ -117,6 +117,7 @@ const cases: { readonly [Op in OpName]: readonly Case[] | string } = {
   constant: "zero",
   rope_table: "zero",
   axis_length: "zero",
+  after: [(random) => subject("after", [normal(random, "batch", 3), integers(random, 5, "batch")], {})],
   linear: [
     (random) => subject("linear", [normal(random, "batch", "seq", 5), normal(random, 4, 5)], {}),
     (random) => {

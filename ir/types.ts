@@ -27,6 +27,23 @@ export interface TensorType {
 /** Every element type, in the order documentation lists them. */
 export const dtypes: readonly DType[] = ["f32", "f16", "bf16", "i8", "u8", "i32", "u32", "bool"];
 
+/** Bytes of one element in memory. */
+export function elementBytes(dtype: DType): number {
+  switch (dtype) {
+    case "f32":
+    case "i32":
+    case "u32":
+      return 4;
+    case "f16":
+    case "bf16":
+      return 2;
+    case "i8":
+    case "u8":
+    case "bool":
+      return 1;
+  }
+}
+
 /** What a symbol may be called; dims print as bare words. */
 export const symbolPattern = /^[A-Za-z_][A-Za-z0-9_]*$/;
 

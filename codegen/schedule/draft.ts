@@ -1,9 +1,11 @@
 import type { Node, Value } from "../../ir/graph.ts";
-import type { DType } from "../../ir/types.ts";
+import { type DType, elementBytes } from "../../ir/types.ts";
 import type { Region, SymbolExpr } from "../../runtime/manifest.ts";
 import type { KernelFunction, StorageType } from "../kernel/ir.ts";
 import { elementCount, product } from "./symbols.ts";
 import type { View } from "./view.ts";
+
+export { elementBytes };
 
 /**
  * A piece of memory that steps read and write, before it has an address. Arena pieces get theirs when every
@@ -83,23 +85,6 @@ export interface GeneratedCall {
   readonly build: (name: string) => KernelFunction;
   readonly arguments: readonly DraftArgument[];
   readonly range: SymbolExpr;
-}
-
-/** Bytes of one element in memory. */
-export function elementBytes(dtype: DType): number {
-  switch (dtype) {
-    case "f32":
-    case "i32":
-    case "u32":
-      return 4;
-    case "f16":
-    case "bf16":
-      return 2;
-    case "i8":
-    case "u8":
-    case "bool":
-      return 1;
-  }
 }
 
 /** How kernels see elements of a dtype; half floats are their 16 bits. */

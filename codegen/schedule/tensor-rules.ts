@@ -114,6 +114,9 @@ export const tensorRules = {
     const length = context.dims(x).at(node.attributes.axis)!;
     context.generate(lengthCall(length, context.allocate(node.results[0]!)));
   },
+  after(node: NodeOf<"after">, context: RuleContext) {
+    context.view(node.results[0]!, context.place(node.operands[0]!));
+  },
   concat(node: NodeOf<"concat">, context: RuleContext) {
     const result = node.results[0]!;
     const axis = axisOf(node.attributes.axis, result);

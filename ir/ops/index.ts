@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { absmeanQuantize } from "./absmean-quantize.ts";
+import { after } from "./after.ts";
 import { attention } from "./attention.ts";
 import { attentionGradient } from "./attention-gradient.ts";
 import { axisLength } from "./axis-length.ts";
@@ -61,6 +62,7 @@ const table = {
   broadcast: broadcastTo,
   pad,
   axis_length: axisLength,
+  after,
   cross_entropy: crossEntropy,
   straight_through: straightThrough,
   // What gradients are made of.

@@ -96,6 +96,7 @@ describe("type rules accept", () => {
     ["slice", [t(["n", 6])], { axis: 0, start: -1, size: 1 }, "f32[1, 6]"],
     ["slice", [t(["n", 6])], { axis: -1, start: 2, size: 4 }, "f32[n, 4]"],
     ["concat", [t(["n", 6]), t(["n", 1])], { axis: 1 }, "f32[n, 7]"],
+    ["after", [t(["n", 6]), ternaryType([2, 4])], {}, "f32[n, 6]"],
     [
       "concat",
       [ternaryType([2, 8], "tensor"), ternaryType([3, 8], "row")],
@@ -285,6 +286,7 @@ describe("type rules refuse", () => {
     ["slice", [t([2, 3])], { axis: 1, start: 2, size: 2 }, "INVALID_ATTRIBUTE", "start 2, size 2"],
     ["slice", [t([2, 3])], { axis: 1, start: -4, size: 1 }, "INVALID_ATTRIBUTE", "start -4"],
     ["slice", [t(["n", 3])], { axis: 0, start: -1, size: 2 }, "INVALID_ATTRIBUTE", "n elements"],
+    ["after", [ternaryType([2, 4]), t([4])], {}, "DTYPE_MISMATCH", "x of dense"],
     ["concat", [t(["n", 3]), t(["n", 3])], { axis: 0 }, "SHAPE_MISMATCH", "literal axis 0"],
     ["concat", [t([2, 3]), t([2, 4])], { axis: 0 }, "SHAPE_MISMATCH", "axis 0 only"],
     ["concat", [ternaryType([2, 8]), t([2, 8])], { axis: 0 }, "DTYPE_MISMATCH", "one encoding"],
@@ -575,6 +577,7 @@ describe("evaluation", () => {
     expect(values("concat", [x, f32([2, 1], [7, 8])], { axis: -1 })).toEqual([1, 2, 3, 7, 4, 5, 6, 8]);
     expect(values("concat", [x, x], { axis: 0 })).toEqual([1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6]);
     expect(values("reshape", [x], { dims: [3, 2] })).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(values("after", [x, f32([], [7])], {})).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
   test("stacked weights keep each row's scale", () => {

@@ -1,12 +1,10 @@
 import { test as propertyTest } from "@fast-check/vitest";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { differentiable, withLoss } from "../../test/support/differentiable.ts";
 import { graphs } from "../../test/support/random-graph.ts";
 import { expectSameMeaning } from "../../test/support/same-meaning.ts";
-import { makeNode } from "../builder.ts";
-import type { Graph } from "../graph.ts";
 import { interpret } from "../interpret.ts";
-import type { OpName } from "../ops/index.ts";
 import { runPasses } from "../rewrite.ts";
 import { tensor } from "../tensor.ts";
 import { parseGraph } from "../text/parse.ts";
@@ -134,36 +132,6 @@ const cached = `graph @net(batch <= 4, seq <= 4, slots <= 4) {
   next %c = %c
   return loss = %loss, y = %y
 }`;
-
-/** The sum of every f32 output as a loss; undefined where there is none. */
-function withLoss(graph: Graph): Graph | undefined {
-  const sums = graph.outputs.flatMap(({ value }) => {
-    if (value.type.dtype !== "f32" || value.type.encoding) return [];
-    let sum = value;
-    while (sum.type.dims.length > 0) sum = makeNode("mean", [sum], { axis: 0, keep_dims: false }).results[0]!;
-    return [sum];
-  });
-  if (sums.length === 0) return undefined;
-  const value = sums.reduce((a, b) => makeNode("add", [a, b], {}).results[0]!);
-  return { ...graph, outputs: [{ name: "loss", value }] };
-}
-
-/** What models are described with, but caches and what chooses. */
-const differentiable: readonly OpName[] = [
-  ...([
-    "bit_linear",
-    "linear",
-    "embedding",
-    "rms_norm",
-    "rope",
-    "rope_table",
-    "attention",
-    "softmax",
-  ] as const),
-  ...(["relu2", "silu", "gelu", "tanh", "abs", "add", "sub", "mul", "max", "min", "elementwise"] as const),
-  ...(["sum", "mean", "max_reduce", "reshape", "transpose", "slice", "concat", "broadcast", "pad"] as const),
-  "cast",
-];
 
 propertyTest.prop([graphs({ ops: differentiable, size: 20 }), fc.integer()], { numRuns: 60 })(
   "any graph has a gradient, and all passes keep its bits",

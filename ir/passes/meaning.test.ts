@@ -42,7 +42,7 @@ const subjects: readonly (readonly [Pass, readonly Pass[], readonly OpName[]])[]
       "concat",
     ],
   ],
-  [commonSubexpressions, [], ["exp", "neg", "add", "constant", "rope_table", "rope", "quantize"]],
+  [commonSubexpressions, [], ["exp", "neg", "add", "after", "constant", "rope_table", "rope", "quantize"]],
   [deadCode, [], ["linear", "rms_norm"]],
   [lowerBitLinear, [], ["bit_linear", "relu2", "reshape"]],
   [shareQuantize, [lowerBitLinear], ["bit_linear", "quantize", "ternary_matmul"]],

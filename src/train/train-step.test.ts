@@ -1,8 +1,12 @@
 import { describe, expect, test } from "vitest";
+import { schedule } from "../../codegen/schedule/schedule.ts";
 import { interpret } from "../../ir/interpret.ts";
 import { type Tensor, tensor } from "../../ir/tensor.ts";
 import { parseGraph } from "../../ir/text/parse.ts";
 import { verifyGraph } from "../../ir/verify.ts";
+import { Random } from "../../test/support/random.ts";
+import { randomTensors } from "../../test/support/random-graph.ts";
+import { add, relu2 } from "../dsl/index.ts";
 import { bitLinear } from "../dsl/layers/bit-linear.ts";
 import { linear } from "../dsl/layers/linear.ts";
 import { defineModel } from "../dsl/model.ts";
@@ -203,4 +207,35 @@ describe("a described model", () => {
     }
     expect(losses.at(-1)).toBeLessThan(0.05 * losses[0]!);
   });
+});
+
+test("a step that computes activations again has less than half of the temporaries in a model of ten blocks", async () => {
+  const blocks = Array.from({ length: 10 }, (_, i) => i);
+  const model = defineModel({
+    name: "deep",
+    inputs: { x: f32("batch", 16) },
+    layers: {
+      up: blocks.map(() => bitLinear(16, 64)),
+      down: blocks.map(() => bitLinear(64, 16)),
+    },
+    forward: ({ x }, { up, down }) => ({
+      y: blocks.reduce((h, i) => add(h, down[i]!(relu2(up[i]!(h)))), x),
+    }),
+  });
+  const graphOf = (recompute: boolean) =>
+    trainingGraph(model, {
+      optimizer: sgd(),
+      recompute,
+      loss: (traced) => squaredErrorLoss(traced, { output: "y" }),
+      symbols: { batch: { max: 4096 } },
+    });
+  const [stored, again] = [graphOf(false), graphOf(true)];
+  const plan = await schedule({ stored, again }, { targets: ["wasm"], maxThreads: 1 });
+  const { summaries } = plan.targets.wasm!;
+  expect(summaries.again!.arena.bytes).toBeLessThan(summaries.stored!.arena.bytes / 2);
+  const run = (graph: typeof stored) => {
+    const { symbols, ...tensors } = randomTensors(graph, new Random(1), { batch: 3 });
+    return interpret(graph, { ...tensors, symbols: Object.fromEntries(symbols) });
+  };
+  expect(run(again)).toEqual(run(stored));
 });

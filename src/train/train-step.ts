@@ -7,6 +7,7 @@ import { makeValue } from "../../ir/builder.ts";
 import type { Graph, State, Value } from "../../ir/graph.ts";
 import { gradient, gradientName } from "../../ir/passes/gradient.ts";
 import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
+import { recomputeActivations } from "../../ir/passes/recompute-activations.ts";
 import { wholeSequences } from "../../ir/passes/whole-sequences.ts";
 import { type RunPassesOptions, rebuild } from "../../ir/rewrite.ts";
 import { dense } from "../../ir/types.ts";
@@ -24,6 +25,8 @@ export interface TrainStepOptions {
   readonly parameters?: readonly string[];
   /** Scales gradients down so that their common L2 norm is at most this. Default: never. */
   readonly clipNorm?: number;
+  /** Compute activations again for the gradients, which takes less memory and more time. Default false. */
+  readonly recompute?: boolean;
 }
 
 /**
@@ -112,10 +115,11 @@ export function trainingEntries(
 /** The loss, and the trained parameters with their gradients. */
 function differentiate(
   graph: Graph,
-  { loss = "loss", parameters, clipNorm }: TrainStepOptions,
+  { loss = "loss", parameters, clipNorm, recompute = false }: TrainStepOptions,
 ): { readonly loss: Value; readonly parameters: readonly TrainedParameter[] } {
   if (clipNorm !== undefined) positiveNumber("trainStep: clipNorm", clipNorm);
-  const { outputs } = gradient(graph, { loss, ...(parameters && { parameters }) });
+  const withGradients = gradient(graph, { loss, ...(parameters && { parameters }) });
+  const { outputs } = recompute ? recomputeActivations(withGradients, { loss }) : withGradients;
   const values = new Map(outputs.map(({ name, value }) => [name, value]));
   const trained = graph.parameters.flatMap((value): TrainedParameter[] => {
     const path = pathOf(value);

@@ -352,6 +352,7 @@ export const comparisons: { readonly [Op in OpName]: Comparison | { readonly unc
   broadcast: "bits",
   pad: "bits",
   axis_length: "bits",
+  after: "bits",
   exp: compareMath,
   log: compareMath,
   tanh: compareMath,

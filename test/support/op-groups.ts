@@ -56,7 +56,7 @@ const opGroups: readonly OpGroup[] = [
   },
   {
     name: "movement",
-    ops: ["reshape", "transpose", "slice", "concat", "cast", "broadcast", "pad", "axis_length"],
+    ops: ["reshape", "transpose", "slice", "concat", "cast", "broadcast", "pad", "axis_length", "after"],
     runs: { wasm: 30, gpu: 12 },
   },
   { name: "rows", ops: ["rms_norm", "softmax", "transpose", "slice"], runs: { wasm: 40, gpu: 8 } },

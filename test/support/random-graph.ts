@@ -47,7 +47,7 @@ export const exactOps: readonly OpName[] = [
   ...(["neg", "abs", "sign", "sqrt", "rsqrt", "reciprocal", "relu", "relu2", "to_f32"] as const),
   ...(["add", "sub", "mul", "div", "max", "min", "cast", "constant", "max_reduce", "min_reduce"] as const),
   ...(["reshape", "transpose", "slice", "concat", "embedding", "cache_write", "rope", "top_k"] as const),
-  ...(["broadcast", "pad", "axis_length"] as const),
+  ...(["broadcast", "pad", "axis_length", "after"] as const),
   ...(["elementwise", "quantize", "ternary_matmul", "absmean_quantize", "weight_scale"] as const),
 ];
 
@@ -524,6 +524,10 @@ const recipes: { readonly [Name in OpName]: Recipe } = {
     return [
       draft.one("axis_length", [x], { axis: draft.random.int(-x.type.dims.length, x.type.dims.length - 1) }),
     ];
+  },
+  after(draft) {
+    const x = draft.any();
+    return [draft.one("after", [x, draft.any()], {})];
   },
   cross_entropy(draft) {
     const logits = draft.activation();
