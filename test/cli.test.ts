@@ -383,8 +383,27 @@ describe("refuses with one coded message, an exit status of 1, a clean stdout an
       ["bench", "artifact", "--prefill", "500", "--decode", "13"],
       /\[CONTEXT_OVERFLOW\]\n.*512 tokens/,
     ],
-    ["an unknown command", ["fly"], /unknown command 'fly'/],
-    ["an unknown option", ["run", "artifact", "--fly"], /unknown option '--fly'/],
+    ["an unknown command", ["fly"], /Unknown command 'fly' \[INVALID_OPTION\]\n.*bitloom --help/],
+    [
+      "an unknown option, with the one it was meant to be",
+      ["run", "artifact", "--max-tokenz", "3"],
+      /Unknown option '--max-tokenz' \[INVALID_OPTION\]\n.*Did you mean --max-tokens\? bitloom run --help/,
+    ],
+    [
+      "an option that is missing",
+      ["build", checkpoint],
+      /Required option '--out <folder>' not.*\[INVALID_OPTION\]/,
+    ],
+    [
+      "an option's value",
+      ["run", "artifact", "--top-k", "none"],
+      /'--top-k <count>' argument 'none' is invalid.*whole number.*\[INVALID_OPTION\]\n.*bitloom run --help/,
+    ],
+    [
+      "architectures without their target",
+      ["build", checkpoint, "--out", "x", "--arch", "sm_90"],
+      /--arch is not valid \[INVALID_OPTION\]\n.*the target cuda/,
+    ],
   ])("%s", async (_, args, message) => {
     const { status, stdout, stderr } = await bitloomRun(...args);
     expect(stderr).toMatch(message);

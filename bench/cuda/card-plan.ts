@@ -34,7 +34,7 @@ export class CardPlan {
     const write = async (path: string, content: string | Uint8Array) => {
       files.set(path, typeof content === "string" ? new TextEncoder().encode(content) : content);
     };
-    const { target } = await writeCudaTarget({ write }, plan, architecturesFor(machine));
+    const { target } = await writeCudaTarget({ write }, plan, { architectures: architecturesFor(machine) });
     const session = await machine.open();
     try {
       const { module } = await loadImage(session, machine, target, async (path) => files.get(path)!);

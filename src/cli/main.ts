@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { BitloomError } from "../../errors/index.ts";
 import { version } from "../version.ts";
 import { inFlags } from "./flags.ts";
@@ -38,7 +38,9 @@ function nameList(text: string): string[] {
 const program = new Command("bitloom")
   .description("Compiles BitNet models into one small artifact and runs it.")
   .version(version)
-  .showHelpAfterError("(bitloom --help lists the commands)");
+  // Its errors are told as all others are, below.
+  .configureOutput({ outputError: () => undefined })
+  .exitOverride();
 
 const modelArgument = "a model file (model.ts) or a Hugging Face checkpoint folder";
 const randomOption = () =>
@@ -179,8 +181,28 @@ try {
   fail(error);
 }
 
+/** How a command is called wrongly, as commander found it. */
+function usageError({ code, message }: CommanderError): BitloomError {
+  const [summary = "", ...suggestions] = message.replace(/^error: /, "").split("\n");
+  const command = program.commands.find((known) => known.name() === process.argv[2]);
+  const hints = suggestions.map((text) => text.replace(/^\((.*)\)$/, "$1"));
+  if (code === "commander.missingMandatoryOptionValue") {
+    // Commander looks for what is missing before it looks at what is there.
+    const known = new Set(command?.options.map(({ long }) => long));
+    const unknown = process.argv.find((word) => word.startsWith("--") && !known.has(word.split("=")[0]));
+    if (unknown !== undefined) hints.push(`There is no option ${unknown}.`);
+  }
+  hints.push(
+    command ? `bitloom ${command.name()} --help lists its options.` : "bitloom --help lists the commands.",
+  );
+  const sentence = summary.replace(/^./, (first) => first.toUpperCase()).replace(/\.$/, "");
+  return new BitloomError("INVALID_OPTION", sentence, { hint: hints.join(" ") });
+}
+
 /** What a person can act on; a stack trace only for what is a bug. */
-function fail(error: unknown): void {
+function fail(thrown: unknown): void {
+  if (thrown instanceof CommanderError && thrown.exitCode === 0) return;
+  const error = thrown instanceof CommanderError ? usageError(thrown) : thrown;
   const text = error instanceof BitloomError ? `error: ${inFlags(error).message}` : describeBug(error);
   process.stderr.write(`${text}\n`);
   process.exitCode = 1;

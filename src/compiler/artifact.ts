@@ -59,11 +59,11 @@ export interface WrittenArtifact {
  * @throws BitloomError of the weights, WRITE_FAILED, ABORTED
  */
 export async function writeArtifact(plan: Plan, content: ArtifactContent): Promise<WrittenArtifact> {
-  const { out, name, weights, cudaArchitectures, files, languageModel, signal, onProgress } = content;
+  const { out, name, weights, files, languageModel, signal, onProgress } = content;
   throwIfAborted(signal);
   const folder = await ArtifactFolder.create(out);
   try {
-    const written = await writeTargets(folder, plan, cudaArchitectures);
+    const written = await writeTargets(folder, plan, content);
     const targetsAt = performance.now();
 
     const fill = await weightFiller(weights);
@@ -115,10 +115,15 @@ function namedStates({ states }: Plan): NonNullable<Manifest["states"]> {
 }
 
 /** Writes what each planned target needs. */
-async function writeTargets(folder: ArtifactFolder, plan: Plan, architectures: readonly string[]) {
+async function writeTargets(
+  folder: ArtifactFolder,
+  plan: Plan,
+  { cudaArchitectures: architectures, signal, onProgress }: ArtifactContent,
+) {
+  const nvcc = { architectures, ...(signal && { signal }), ...(onProgress && { onProgress }) };
   const wasm = plan.targets.wasm && (await writeWasmTarget(folder, plan));
   const webgpu = plan.targets.webgpu && (await writeWebgpuTarget(folder, plan));
-  const cuda = plan.targets.cuda && (await writeCudaTarget(folder, plan, architectures));
+  const cuda = plan.targets.cuda && (await writeCudaTarget(folder, plan, nvcc));
   const targets: Manifest["targets"] = {
     ...(wasm && { wasm: wasm.target }),
     ...(webgpu && { webgpu: webgpu.target }),

@@ -9,6 +9,7 @@ import type { ParameterSource } from "../checkpoint/source.ts";
 import { type AnyModel, isModel } from "../dsl/model.ts";
 import { describe, invalidOption, knownOptions, requirePath } from "../dsl/options.ts";
 import { type CompileProgress, type TargetReport, writeArtifact } from "./artifact.ts";
+import { ArtifactFolder } from "./artifact-folder.ts";
 import { checkArchitectures } from "./cuda-target.ts";
 import { loaderSource, loaderTypes } from "./loader-files.ts";
 import { type BuildBounds, type HeadStorage, headStorages, lowerModel } from "./lower.ts";
@@ -42,9 +43,12 @@ export interface CompileOptions {
 export interface CompileReport {
   readonly out: string;
   readonly isLanguageModel: boolean;
-  /** Run-time operations of each entry as described, lowered and fused, and the steps of its longest plan. */
+  /** Run-time operations of each entry as described, lowered and fused, and the steps of its plans. */
   readonly entries: Readonly<
-    Record<string, { described: number; lowered: number; fused: number; steps: number }>
+    Record<
+      string,
+      { described: number; lowered: number; fused: number; steps: Partial<Record<TargetName, number>> }
+    >
   >;
   readonly targets: readonly TargetReport[];
   readonly parameters: { readonly count: number; readonly f32Bytes: number };
@@ -85,6 +89,8 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
   const { targets = DEFAULT_TARGETS, cudaArchitectures = DEFAULT_ARCHITECTURES } = options;
   const { bounds = {}, head, verify } = options;
   const started = performance.now();
+  // Whether it can be written is known at once, and compiling takes a while.
+  await (await ArtifactFolder.create(out)).discard();
   onProgress?.({ stage: "compiling the graph" });
   const counts = new Map<string, number>();
   const graphs = lowerModel(model, weights, {
@@ -124,7 +130,9 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
           described: counts.get(`${name} bind`)!,
           lowered: counts.get(`${name} lower`)!,
           fused: counts.get(`${name} fuse`)!,
-          steps: Math.max(...Object.values(plan.targets).map(({ plans }) => plans[name]!.length)),
+          steps: Object.fromEntries(
+            Object.entries(plan.targets).map(([target, { plans }]) => [target, plans[name]!.length]),
+          ),
         },
       ]),
     ),
@@ -158,6 +166,9 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
     throw invalidOption("targets", `one or more of ${targetNames.join(", ")}, each once`, targets);
   }
   checkArchitectures(cudaArchitectures);
+  if (options.cudaArchitectures !== undefined && !targets.includes("cuda")) {
+    throw invalidOption("cudaArchitectures", "the target cuda with them", targets);
+  }
   if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > WASM_MAX_THREADS) {
     throw invalidOption("maxThreads", `a whole number from 1 to ${WASM_MAX_THREADS}`, maxThreads);
   }

@@ -21,7 +21,7 @@ async function write(architectures: readonly string[]) {
       files.set(path, content);
     },
   };
-  return { files, ...(await writeCudaTarget(folder, await small(), architectures)) };
+  return { files, ...(await writeCudaTarget(folder, await small(), { architectures })) };
 }
 
 test("a kernel's source, and what launches it", async () => {
@@ -76,6 +76,28 @@ describe.skipIf(version === undefined)(
       expect(magic).toBe("ELF");
       const ptx = new TextDecoder().decode(files.get("kernels.compute_80.ptx") as Uint8Array);
       expect(ptx).toContain(".entry elementwise_mul");
+    });
+
+    test("does not know every architecture, and names those it does", async () => {
+      await expect(write(["sm_80", "sm_999"])).rejects.toMatchObject({
+        code: "INVALID_OPTION",
+        expected: expect.stringMatching(/^sm_80, .*sm_90/),
+        received: "sm_999",
+      });
+    });
+
+    test("ends when it is told to, and what it has started with it", async () => {
+      const stop = new AbortController();
+      const slow = Array.from(
+        { length: 400 },
+        (_, i) => `__global__ void k${i}(float *x) { x[${i}] = sinf(x[0]); }`,
+      );
+      const kind = { kind: "cubin", architecture: "sm_80" } as const;
+      const compiling = runNvcc(slow.join("\n"), kind, [], stop.signal);
+      setTimeout(() => stop.abort(), 100);
+      const started = performance.now();
+      await expect(compiling).rejects.toMatchObject({ code: "ABORTED" });
+      expect(performance.now() - started).toBeLessThan(2000);
     });
 
     test("what it does not compile is an error with its own words", async () => {

@@ -1,10 +1,11 @@
 import { type KernelFunction, storageBytes } from "../../codegen/kernel/ir.ts";
 import type { Plan, PlannedKernel } from "../../codegen/schedule/plan.ts";
 import { type CudaParameter, renderCuda } from "../../codegen/targets/cuda/render.ts";
+import { BitloomError } from "../../errors/index.ts";
 import type { CudaImage, CudaKernel, CudaTarget } from "../../runtime/manifest.ts";
 import { invalidOption } from "../dsl/options.ts";
 import type { ArtifactFolder } from "./artifact-folder.ts";
-import { nvccVersion, runNvcc } from "./nvcc.ts";
+import { nvccArchitectures, nvccVersion, runNvcc } from "./nvcc.ts";
 import { writeSelfCheck } from "./self-check/write.ts";
 
 export interface WrittenCudaTarget {
@@ -15,6 +16,14 @@ export interface WrittenCudaTarget {
   readonly memoryBytes: number;
   /** Who compiles the kernels. */
   readonly note: string;
+}
+
+/** How nvcc is called. */
+export interface NvccWork {
+  /** Names such as `sm_90`; none for sources alone. */
+  readonly architectures: readonly string[];
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: { readonly stage: string }) => void;
 }
 
 /** Asynchronous copies and products of bytes on tensor cores came with 8.0. */
@@ -41,12 +50,12 @@ export function cudaBody({ variants }: PlannedKernel): KernelFunction {
  * Writes each kernel of a plan as CUDA C, and what nvcc makes of all of them where this machine has it: machine code
  * for each architecture, and PTX of the least one for devices that are newer.
  *
- * @throws ASSEMBLE_FAILED with what nvcc says
+ * @throws BitloomError INVALID_OPTION for an architecture that nvcc does not know, ASSEMBLE_FAILED with what it says, ABORTED
  */
 export async function writeCudaTarget(
   folder: Pick<ArtifactFolder, "write">,
   plan: Plan,
-  architectures: readonly string[],
+  work: NvccWork,
 ): Promise<WrittenCudaTarget> {
   const { kernels: planned, plans, arena, checks } = plan.targets.cuda!;
   const selfCheck = checks && (await writeSelfCheck(folder, "cuda", checks));
@@ -69,7 +78,7 @@ export async function writeCudaTarget(
     });
   }
   const source = texts.join("\n");
-  const compiled = await compileImages(folder, source, architectures);
+  const compiled = await compileImages(folder, source, work);
   return {
     target: {
       arena: arena.bytes,
@@ -92,12 +101,21 @@ function launchParameter(parameter: CudaParameter): CudaKernel["launch"][number]
 async function compileImages(
   folder: Pick<ArtifactFolder, "write">,
   source: string,
-  architectures: readonly string[],
+  { architectures, signal, onProgress }: NvccWork,
 ): Promise<{ readonly images: CudaImage[]; readonly bytes?: number; readonly note: string }> {
   const version = architectures.length === 0 ? undefined : await nvccVersion();
   if (version === undefined) {
     const why = architectures.length === 0 ? "as asked" : "as there is no nvcc on this machine";
     return { images: [], note: `sources alone, ${why}: kernels are compiled when they are loaded, by NVRTC` };
+  }
+  const known = await nvccArchitectures();
+  const unknown = architectures.find((name) => !known.includes(name));
+  if (unknown !== undefined) {
+    throw new BitloomError("INVALID_OPTION", `nvcc ${version} does not know the architecture ${unknown}`, {
+      expected: known.filter((name) => capabilityOf(name) >= LEAST_CAPABILITY).join(", "),
+      received: unknown,
+      hint: "Cards that are newer than nvcc compile the PTX of an older architecture when they load it.",
+    });
   }
   const capabilities = architectures.map(capabilityOf);
   const wanted = [
@@ -109,7 +127,8 @@ async function compileImages(
   for (const image of wanted) {
     const prefix = image.kind === "cubin" ? "sm" : "compute";
     const architecture = `${prefix}_${image.computeCapability}`;
-    const { bytes } = await runNvcc(source, { kind: image.kind, architecture });
+    onProgress?.({ stage: `nvcc compiles for ${architecture}` });
+    const { bytes } = await runNvcc(source, { kind: image.kind, architecture }, [], signal);
     const path = `kernels.${architecture}.${image.kind}`;
     await folder.write(path, bytes);
     images.push({ ...image, path });

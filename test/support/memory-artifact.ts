@@ -27,7 +27,7 @@ export async function memoryArtifact(
   const wasm = plan.targets.wasm && (await writeWasmTarget({ write }, plan)).target;
   const webgpu = plan.targets.webgpu && (await writeWebgpuTarget({ write }, plan)).target;
   // As on a machine without nvcc.
-  const cuda = plan.targets.cuda && (await writeCudaTarget({ write }, plan, [])).target;
+  const cuda = plan.targets.cuda && (await writeCudaTarget({ write }, plan, { architectures: [] })).target;
   const bytes = plan.regions.weights;
   const weights = new Uint8Array(bytes);
   for (const piece of packWeights(plan, parameters, 0)) weights.set(piece.bytes, piece.address);

@@ -107,7 +107,7 @@ export class CudaProgram {
     const write = async (path: string, content: string | Uint8Array) => {
       sources.set(path, content as string);
     };
-    const { target } = await writeCudaTarget({ write }, plan, []);
+    const { target } = await writeCudaTarget({ write }, plan, { architectures: [] });
     return new CudaProgram(plan, target, graphs, sources, host);
   }
 

@@ -104,6 +104,7 @@ async function describeChange(subject: Subject, signal: AbortSignal, options: Bu
   }
 }
 
+/** The steps of an entry are those of the targets in their order. */
 function describe(report: CompileReport): string {
   const { entries, targets, parameters, weights, timings, out } = report;
   const ops = Object.entries(entries).map(([name, { described, lowered, fused, steps }]) => [
@@ -111,7 +112,7 @@ function describe(report: CompileReport): string {
     `${described} ops described`,
     `${lowered} lowered`,
     `${fused} fused`,
-    `${steps} steps`,
+    `${Object.values(steps).join(", ")} steps`,
   ]);
   return `${out}
 ${formatTable([
