@@ -60,7 +60,7 @@ export function lowerModel(
   }
   let graph = trace(model, bounds);
   if (after !== "trace") {
-    graph = bindParameters(graph, (path) => stored(weights.info(path)), {
+    graph = bindParameters(graph, (path) => storedParameter(weights.info(path)), {
       location: weights.location,
       ...(head && { head }),
     });
@@ -105,7 +105,8 @@ function trace(model: AnyModel, { context, chunk, batch }: BuildBounds): Graph {
   return model.trace({ symbols });
 }
 
-function stored(info: ParameterInfo | undefined): StoredParameter | undefined {
+/** How a checkpoint's parameter is bound to a graph. */
+export function storedParameter(info: ParameterInfo | undefined): StoredParameter | undefined {
   if (info === undefined) return undefined;
   const { dims, form } = info;
   if (form.kind === "ternary-packed") {

@@ -2,15 +2,22 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Graph } from "../../ir/graph.ts";
 import { interpret } from "../../ir/interpret.ts";
+import { gradientName } from "../../ir/passes/gradient.ts";
 import { type Tensor, tensor } from "../../ir/tensor.ts";
 import { load, type Model } from "../../runtime/index.ts";
 import { nanoBatch, nanoModel, nanoTensors, nanoTraining } from "../../test/support/nano-train.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
+import { type MemoryParameter, memorySource } from "../checkpoint/source.ts";
+import { evaluate } from "../compiler/prepare/fallback.ts";
 import { bitLinear } from "../dsl/layers/bit-linear.ts";
+import { bitLinearLRC } from "../dsl/layers/bit-linear-lrc.ts";
 import { linear } from "../dsl/layers/linear.ts";
+import { rmsNorm } from "../dsl/layers/rms-norm.ts";
 import { defineModel } from "../dsl/model.ts";
 import { f32 } from "../dsl/tensor.ts";
+import { onlyCorrections, trainable } from "../quantize/trainable.ts";
 import { compileTraining } from "./compile-training.ts";
 import { adamW, lossGraph, squaredErrorLoss, trainingEntries, trainStep } from "./index.ts";
 
@@ -135,4 +142,70 @@ test("the entries compute the bits of the step that is one graph", () => {
   });
   expect(gradients.outputs).toEqual(whole.outputs);
   for (const [name, state] of Object.entries(whole.states)) expect(updated.states[name], name).toEqual(state);
+});
+
+test("what is frozen is a constant in the form it is stored in, and its bits stay", async () => {
+  const model = defineModel({
+    name: "corrected",
+    inputs: { x: f32("batch", 16) },
+    symbols: { batch: { max: 4 } },
+    layers: {
+      down: bitLinearLRC(16, 12, { rank: 2 }),
+      up: bitLinear(12, 8),
+      head: linear(8, 4),
+      scale: rmsNorm(4),
+    },
+    forward: ({ x }, { down, up, head, scale }) => ({ y: scale(head(up(down(x)))) }),
+  });
+  const value = (length: number, seed: number) =>
+    Float32Array.from({ length }, (_, i) => Math.sin(i * 12.9898 + seed));
+  const bf16 = (data: Float32Array) => new Uint16Array(data.buffer).filter((_, i) => i % 2 === 1);
+  const dense = { kind: "dense", dtype: "bf16" } as const;
+  const packed = Uint8Array.from({ length: 2 * 12 }, (_, i) => [0b01_10_00_01, 0b10_00_01_01][i % 2]!);
+  const form = { kind: "ternary-packed", scale: Float32Array.of(0.25), layout: "hf" } as const;
+  const weights = memorySource(
+    new Map<string, MemoryParameter>([
+      ["down.weight", { dims: [12, 16], data: bf16(value(192, 0)), form: dense }],
+      ["up.weight", { dims: [8, 12], data: packed, form }],
+      ["head.weight", { dims: [4, 8], data: bf16(value(32, 1)), form: dense }],
+      ["scale.weight", { dims: [4], data: bf16(value(4, 2)), form: dense }],
+    ]),
+  );
+  const parameters = trainable(model, onlyCorrections);
+  const loss = (traced: Graph) => squaredErrorLoss(traced, { output: "y" });
+  const folder = await mkdtemp(join(tmpdir(), "bitloom-frozen-"));
+  try {
+    const options = { optimizer: adamW(), loss, parameters, weights };
+    await compileTraining(model, { ...options, out: join(folder, "step") });
+    await using loaded = await load(join(folder, "step"), { threads: 1 });
+    expect(loaded.manifest.states!.map(({ name }) => name).filter((name) => !name.includes("lrc"))).toEqual([
+      "adamw.first_correction",
+      "adamw.second_correction",
+    ]);
+    const states = {
+      "down.lrc_U": tensor("f32", [12, 2], value(24, 3)),
+      "down.lrc_V": tensor("f32", [16, 2], value(32, 4)),
+    };
+    for (const [name, state] of Object.entries(states)) await loaded.writeState(name, given(state));
+    const inputs = { x: tensor("f32", [4, 16], value(64, 5)), targets: tensor("f32", [4, 4], value(16, 6)) };
+    const graph = trainingEntries(lossGraph(model, options), 1, { optimizer: adamW(), parameters }).gradients;
+    const stored = await Promise.all(
+      graph.parameters.map(
+        async (parameter) =>
+          [(parameter.origin as { path: string }).path, await evaluate(parameter, weights)] as const,
+      ),
+    );
+    const expected = interpret(graph, { inputs, states, parameters: Object.fromEntries(stored) });
+    const outputs = await loaded.call("gradients", { x: given(inputs.x), targets: given(inputs.targets) });
+    expect(Number(outputs.loss!.data[0])).toBeCloseTo(expected.outputs.loss!.data[0]!, 5);
+    for (const path of parameters) {
+      const { data } = await loaded.readState(gradientName(path));
+      const want = expected.states[gradientName(path)]!;
+      expect(relativeL2({ ...want, data: data as Float32Array }, want), path).toBeLessThan(1e-5);
+    }
+    const missing = { ...options, weights: memorySource(new Map()), out: join(folder, "missing") };
+    await expect(compileTraining(model, missing)).rejects.toMatchObject({ code: "MISSING_TENSOR" });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
 });

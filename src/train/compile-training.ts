@@ -3,15 +3,20 @@ import { schedule } from "../../codegen/schedule/schedule.ts";
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
-import { memorySource } from "../checkpoint/source.ts";
+import { memorySource, type ParameterSource } from "../checkpoint/source.ts";
 import { type CompileProgress, writeArtifact } from "../compiler/artifact.ts";
 import type { AnyModel } from "../dsl/model.ts";
 import { positiveInteger } from "../dsl/options.ts";
-import { lossGraph, type TrainingGraphOptions, trainingEntries } from "./train-step.ts";
+import { lossGraph, stepOptions, type TrainingGraphOptions, trainingEntries } from "./train-step.ts";
 
-export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "parameters"> {
+export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weights"> {
   /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
   readonly out: string;
+  /**
+   * Holds what is frozen, all but `parameters`: constants of the artifact, in the form that they are stored in, packed
+   * where they are ternary. The caller closes it.
+   */
+  readonly weights?: ParameterSource;
   /** Calls whose gradients are averaged to one step. Default 1. */
   readonly accumulation?: number;
   /** What to compile for. Default: `wasm` alone. */
@@ -24,19 +29,19 @@ export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "para
 
 /**
  * Compiles a model's training into an artifact that the runtime loads as any other. Its entries are those of
- * `TrainingEntries`; its states, which `Model.readState` and `writeState` reach by name, are the model's parameters
+ * `TrainingEntries`; its states, which `Model.readState` and `writeState` reach by name, are the trained parameters
  * (f32, by path, zero at load), `<path>.gradient`, and what the optimizer keeps.
  * @throws BitloomError of the model's description, INVALID_OPTION, INVALID_GRAPH, UNSUPPORTED_OP, WRITE_FAILED,
- *   ABORTED, and LIMIT_EXCEEDED for a step that needs more memory than a target has
+ *   ABORTED, MISSING_TENSOR and others of the weights, and LIMIT_EXCEEDED for a step that needs more memory than a target has
  */
 export async function compileTraining(model: AnyModel, options: CompileTrainingOptions): Promise<void> {
-  const { out, accumulation = 1, targets = ["wasm"], maxThreads = 32, loss, symbols, verify } = options;
-  const { signal, onProgress, optimizer, clipNorm } = options;
+  const { out, accumulation = 1, targets = ["wasm"], maxThreads = 32, verify } = options;
+  // Where nothing is frozen there is nothing but constants.
+  const { signal, onProgress, weights = memorySource(new Map()) } = options;
   positiveInteger("accumulation", accumulation);
   onProgress?.({ stage: "compiling the training step" });
-  const graph = lossGraph(model, { ...(loss && { loss }), ...(symbols && { symbols }) });
-  const step = { optimizer, ...(clipNorm !== undefined && { clipNorm }) };
-  const entries = Object.entries<Graph>({ ...trainingEntries(graph, accumulation, step) });
+  const graph = lossGraph(model, { ...options, weights });
+  const entries = Object.entries<Graph>({ ...trainingEntries(graph, accumulation, stepOptions(options)) });
   const lowered = entries.map(([name, entry]) => [
     name,
     runForwardPipeline(entry, verify === undefined ? {} : { verify }),
@@ -45,8 +50,7 @@ export async function compileTraining(model: AnyModel, options: CompileTrainingO
   await writeArtifact(plan, {
     out,
     name: model.name,
-    // Nothing but constants: parameters are states.
-    weights: memorySource(new Map()),
+    weights,
     cudaArchitectures: [],
     files: {},
     ...(signal && { signal }),

@@ -5,12 +5,15 @@
 import { BitloomError } from "../../errors/index.ts";
 import { makeValue } from "../../ir/builder.ts";
 import type { Graph, State, Value } from "../../ir/graph.ts";
+import { bindParameters } from "../../ir/passes/bind-parameters.ts";
 import { gradient, gradientName } from "../../ir/passes/gradient.ts";
 import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
 import { recomputeActivations } from "../../ir/passes/recompute-activations.ts";
 import { wholeSequences } from "../../ir/passes/whole-sequences.ts";
 import { type RunPassesOptions, rebuild } from "../../ir/rewrite.ts";
 import { dense } from "../../ir/types.ts";
+import type { ParameterSource } from "../checkpoint/source.ts";
+import { storedParameter } from "../compiler/lower.ts";
 import type { AnyModel, TraceOptions } from "../dsl/model.ts";
 import { positiveNumber } from "../dsl/options.ts";
 import { add, div, min, mul, sqrt, total } from "./expressions.ts";
@@ -222,6 +225,8 @@ export interface TrainingGraphOptions extends Omit<TrainStepOptions, "loss"> {
   readonly loss?: (graph: Graph) => Graph;
   /** Bounds over the model's own: sequences and tokens of one step. */
   readonly symbols?: NonNullable<TraceOptions["symbols"]>;
+  /** Where the parameters lie that are not trained: the graph has them in the form that they are stored in. */
+  readonly weights?: Pick<ParameterSource, "info" | "location">;
   readonly verify?: RunPassesOptions["verify"];
 }
 
@@ -231,17 +236,49 @@ export interface TrainingGraphOptions extends Omit<TrainStepOptions, "loss"> {
  * @throws BitloomError of the model's description, and as `trainStep` does.
  */
 export function trainingGraph(model: AnyModel, options: TrainingGraphOptions): Graph {
-  const { loss, symbols, verify, ...step } = options;
-  const graph = lossGraph(model, { ...(loss && { loss }), ...(symbols && { symbols }) });
-  return runForwardPipeline(trainStep(graph, step), verify === undefined ? {} : { verify });
+  const { verify } = options;
+  const step = trainStep(lossGraph(model, options), stepOptions(options));
+  return runForwardPipeline(step, verify === undefined ? {} : { verify });
 }
 
-/** A described model with the loss it is trained on: a language model's on whole sequences. */
+/** What of a training is for the step, once it has a loss. */
+export function stepOptions({ optimizer, parameters, clipNorm }: TrainingGraphOptions): TrainStepOptions {
+  return { optimizer, ...(parameters && { parameters }), ...(clipNorm !== undefined && { clipNorm }) };
+}
+
+/**
+ * A described model with the loss it is trained on: a language model's on whole sequences.
+ * @throws BitloomError of the model's description, and MISSING_TENSOR or SHAPE_MISMATCH of `weights`
+ */
 export function lossGraph(
   model: AnyModel,
-  { loss, symbols }: Pick<TrainingGraphOptions, "loss" | "symbols">,
+  {
+    loss,
+    symbols,
+    parameters,
+    weights,
+  }: Pick<TrainingGraphOptions, "loss" | "symbols" | "parameters" | "weights">,
 ): Graph {
   const traced = wholeSequences.run(model.trace(symbols ? { symbols } : {}));
   const withLoss = loss ?? (model.kind === "language-model" ? crossEntropyLoss : (graph: Graph) => graph);
-  return withLoss(traced);
+  const graph = withLoss(traced);
+  return parameters && weights ? bindFrozen(graph, new Set(parameters), weights) : graph;
+}
+
+/** Gives what is not trained the form it is stored in: what is ternary there is not quantized in each step. */
+function bindFrozen(
+  graph: Graph,
+  trained: ReadonlySet<string>,
+  weights: Pick<ParameterSource, "info" | "location">,
+): Graph {
+  const own = new Map(graph.parameters.map((value) => [pathOf(value), value.type.dims as readonly number[]]));
+  const { location } = weights;
+  return bindParameters(
+    graph,
+    (path) =>
+      trained.has(path)
+        ? { dims: own.get(path)!, form: { kind: "dense", dtype: "f32" } }
+        : storedParameter(weights.info(path)),
+    { location },
+  );
 }
