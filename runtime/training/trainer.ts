@@ -43,7 +43,7 @@ export interface TrainerOptions {
 }
 
 /** The parameters before training, by path, as the recipe's seed settles them. */
-export function firstParameters({ parameters, seed }: TrainingRecipe): Tensors {
+export function firstParameters({ parameters, seed }: Pick<TrainingRecipe, "parameters" | "seed">): Tensors {
   const random = Random.fromSeed(seed);
   return new Map(
     parameters.map((parameter) => [

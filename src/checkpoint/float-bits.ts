@@ -3,7 +3,7 @@ import { bf16ToF32, f16ToF32 } from "../../ir/tensor.ts";
 import type { FloatType } from "./source.ts";
 
 /** Widens stored little-endian floats; exact. */
-export function widen(bytes: Uint8Array, type: FloatType): Float32Array {
+export function widen(bytes: Uint8Array, type: FloatType): Float32Array<ArrayBuffer> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   switch (type) {
     case "f32":

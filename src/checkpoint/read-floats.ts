@@ -6,7 +6,7 @@ import { type ParameterSource, requireInfo, storedBytes } from "./source.ts";
  * A whole floating-point parameter as f32, row-major.
  * @throws BitloomError MISSING_TENSOR, INVALID_TENSOR for packed codes, and what the source throws.
  */
-export async function readFloats(source: ParameterSource, path: string): Promise<Float32Array> {
+export async function readFloats(source: ParameterSource, path: string): Promise<Float32Array<ArrayBuffer>> {
   const info = requireInfo(source, path);
   if (info.form.kind !== "dense") {
     throw new BitloomError("INVALID_TENSOR", `"${path}" is stored as ternary codes`, {

@@ -7,20 +7,26 @@ import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
 import { load, type Model } from "../../runtime/index.ts";
 import type { TensorInputs } from "../../runtime/session.ts";
 import type { Tensor } from "../../runtime/tensors.ts";
-import { memorySource } from "../checkpoint/source.ts";
+import type { ParameterSource } from "../checkpoint/source.ts";
 import { writeArtifact } from "../compiler/artifact.ts";
 import { mul, total } from "./expressions.ts";
+
+export interface NonFiniteOperands {
+  /** The model that holds the graph's states. */
+  readonly states: Model;
+  /** Holds the graph's parameters. */
+  readonly weights: ParameterSource;
+  readonly inputs: TensorInputs;
+}
 
 /**
  * The first of a graph's operations whose result holds a NaN or an infinity, in words: a state that does, or an op with
  * its result and the line of the model that it comes from. The graph is compiled once more with a scalar for each
  * operation, the sum of its elements times 0, which is 0 or NaN.
- * @param states the model that holds the graph's states
  */
 export async function firstNonFinite(
   graph: Graph,
-  states: Model,
-  inputs: TensorInputs,
+  { states, weights, inputs }: NonFiniteOperands,
 ): Promise<string | undefined> {
   const values = new Map<string, Tensor>();
   for (const { value } of graph.states) {
@@ -43,7 +49,6 @@ export async function firstNonFinite(
   try {
     const plan = await schedule({ run: runForwardPipeline(probed) }, { targets: ["wasm"], maxThreads: 1 });
     const out = join(folder, "probes");
-    const weights = memorySource(new Map());
     await writeArtifact(plan, { out, name: graph.name, weights, cudaArchitectures: [], files: {} });
     const model = await load(out, { device: "wasm", threads: 1 });
     try {

@@ -1,17 +1,17 @@
 import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
-import { familyConfig } from "./family-config.ts";
+import type { TrainingStart } from "./start.ts";
 import type { Training } from "./training.ts";
 
 /** A training as data: functions become their values in each step. */
-export function recipeOf(training: Training): TrainingRecipe {
-  const { model, config, steps, learningRate } = training;
+export function recipeOf(training: Training, { model, trained, config }: TrainingStart): TrainingRecipe {
+  const { steps, learningRate } = training;
   const { batch, sequence, accumulation, seed, heldOut, evaluateEvery, evaluateSequences } = training;
   return {
     name: model.name,
     vocabularySize: model.vocabularySize,
     endToken: model.eosTokens[0] ?? null,
-    parameters: model.parameters(),
-    config: config ? familyConfig(config) : null,
+    parameters: trained,
+    config,
     steps,
     batch,
     sequence,

@@ -29,16 +29,19 @@ export async function readText(
   recipe: TrainingRecipe,
   base: string,
 ): Promise<TextData> {
+  const bytes = byteTokenizerFiles();
   const texts = await Promise.all(
     text.map((one) => (typeof one === "string" ? readWhole(resolve(base, one)) : Buffer.from(one.content))),
   );
-  const files = folder === undefined ? undefined : await tokenizerFiles(resolve(base, folder));
-  const tokenizer = files && (await Tokenizer.fromFiles(async (name) => files[name]));
+  const files = folder === undefined ? bytes : await tokenizerFiles(resolve(base, folder));
+  // Of which the folder of a model of bytes has a copy.
+  const isBytes = files["tokenizer.json"] === bytes["tokenizer.json"];
+  const tokenizer = isBytes ? undefined : await Tokenizer.fromFiles(async (name) => files[name]);
   const tokens = tokenize(texts, recipe, tokenizer);
   return {
     ...splitText(tokens, recipe),
     digest: createHash("sha256").update(new Uint8Array(tokens.buffer)).digest("hex"),
-    files: files ?? byteTokenizerFiles(),
+    files,
   };
 }
 

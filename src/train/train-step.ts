@@ -242,8 +242,9 @@ export function trainingGraph(model: AnyModel, options: TrainingGraphOptions): G
 }
 
 /** What of a training is for the step, once it has a loss. */
-export function stepOptions({ optimizer, parameters, clipNorm }: TrainingGraphOptions): TrainStepOptions {
-  return { optimizer, ...(parameters && { parameters }), ...(clipNorm !== undefined && { clipNorm }) };
+export function stepOptions(options: TrainingGraphOptions): TrainStepOptions {
+  const { loss: _loss, symbols: _symbols, weights: _weights, verify: _verify, ...step } = options;
+  return step;
 }
 
 /**

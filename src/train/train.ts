@@ -11,7 +11,6 @@ import { abortError } from "../../runtime/abort.ts";
 import { load, type Model } from "../../runtime/index.ts";
 import {
   type Evaluation,
-  firstParameters,
   modelFiles,
   readStates,
   type Tensors,
@@ -21,13 +20,17 @@ import {
   type TrainingRecipe,
   writeStates,
 } from "../../runtime/training/index.ts";
-import { compileTraining, lowerTheStep } from "./compile-training.ts";
+import { readFloats } from "../checkpoint/read-floats.ts";
+import type { ParameterSource } from "../checkpoint/source.ts";
+import type { ParameterDeclaration } from "../dsl/layer.ts";
+import { type CompileTrainingOptions, compileTraining, lowerTheStep } from "./compile-training.ts";
 import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
 import { recipeOf } from "./recipe.ts";
+import { openStart, type TrainingStart } from "./start.ts";
 import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
-import { lossGraph, trainingEntries } from "./train-step.ts";
+import { lossGraph, stepOptions, trainingEntries } from "./train-step.ts";
 import type { Training } from "./training.ts";
 import { writeWhole } from "./whole-file.ts";
 
@@ -58,7 +61,7 @@ export interface TrainReport {
 
 /**
  * Trains a language model on text. Equal trainings give equal weights, bit for bit, interrupted or not.
- * @throws BitloomError of the model, the text and the options; WRITE_FAILED for a run that is there and not resumed;
+ * @throws BitloomError of the model, its first weights, the text and the options; WRITE_FAILED for a run that is there and not resumed;
  *   LIMIT_EXCEEDED and OUT_OF_MEMORY, which say what to lower; TRAINING_DIVERGED with the step and the first operation
  *   whose result is no number; ABORTED once the checkpoint is written
  */
@@ -70,44 +73,61 @@ export async function train(training: Training, options: TrainOptions): Promise<
       hint: "Resume it (--resume), or choose another folder.",
     });
   }
-  const recipe = recipeOf(training);
-  const data = await readText(training, recipe, base);
-  const run = resume ? await readRun(checkpoint, identity(recipe, data)) : newRun(recipe);
-  const folder = await mkdtemp(join(tmpdir(), "bitloom-train-"));
+  const start = await openStart(training, base);
   try {
-    await compileTraining(training.model, {
-      out: join(folder, "step"),
-      optimizer: training.optimizer,
-      symbols: symbolsOf(training),
-      accumulation: training.accumulation,
-      ...(training.clipNorm !== undefined && { clipNorm: training.clipNorm }),
-      ...(signal && { signal }),
-    });
-    const { threads = Math.min(availableParallelism(), 32) } = options;
-    const model = await load(join(folder, "step"), { device: "wasm", threads, signal }).catch(lowerTheStep);
+    const recipe = recipeOf(training, start);
+    const data = await readText({ text: training.text, tokenizer: start.tokenizer }, recipe, base);
+    const run = resume ? await readRun(checkpoint, identity(recipe, data, start)) : await newRun(start);
+    const folder = await mkdtemp(join(tmpdir(), "bitloom-train-"));
     try {
-      return await runOn(model, training, recipe, data, run, options);
+      const step = stepOf(training, start);
+      await compileTraining(start.model, { ...step, out: join(folder, "step"), ...(signal && { signal }) });
+      const { threads = Math.min(availableParallelism(), 32) } = options;
+      const model = await load(join(folder, "step"), { device: "wasm", threads, signal }).catch(lowerTheStep);
+      try {
+        return await runOn(model, training, start, recipe, data, run, options);
+      } finally {
+        await model.dispose();
+      }
     } finally {
-      await model.dispose();
+      await rm(folder, { recursive: true, force: true });
     }
   } finally {
-    await rm(folder, { recursive: true, force: true });
+    await start.weights.close();
   }
+}
+
+/** The compiled step of a training. */
+function stepOf(
+  { optimizer, batch, sequence, accumulation, clipNorm }: Training,
+  { weights, trained }: TrainingStart,
+): Omit<CompileTrainingOptions, "out"> {
+  return {
+    optimizer,
+    symbols: { batch: { max: batch }, seq: { max: sequence } },
+    accumulation,
+    parameters: trained.map(({ path }) => path),
+    weights,
+    ...(clipNorm !== undefined && { clipNorm }),
+  };
 }
 
 async function runOn(
   model: Model,
   training: Training,
+  start: TrainingStart,
   recipe: TrainingRecipe,
   data: TextData,
   run: Run,
   { out, signal, onStep, onEvaluation }: TrainOptions,
 ): Promise<TrainReport> {
   const { steps, checkpointEvery } = training;
+  const { weights } = start;
   await writeStates(model, run.states);
   const trainer = new Trainer(model, recipe, data, {
     progress: run,
-    findNonFinite: (inputs) => firstNonFinite(gradientsOf(training), model, inputs),
+    findNonFinite: (inputs) =>
+      firstNonFinite(gradientsOf(training, start), { states: model, weights, inputs }),
   });
   for await (const trained of trainer.run()) {
     const { step, heldOutLoss } = trained;
@@ -115,18 +135,27 @@ async function runOn(
     if (heldOutLoss !== undefined) onEvaluation?.({ step, loss: heldOutLoss });
     if (step % checkpointEvery === 0 || step === steps || signal?.aborted) {
       const states = await readStates(model, keptStates(recipe, model));
-      await saveRun(out, recipe, data, { states, ...trainer.progress });
+      const progress = { identity: identity(recipe, data, start), ...trainer.progress };
+      await saveRun(out, recipe.name, states, progress);
     }
     if (signal?.aborted && step < steps) throw abortError(signal);
   }
-  const paths = recipe.parameters.map(({ path }) => path);
-  const weights = await readStates(model, paths);
   const saved = join(out, "model");
-  for (const [name, pieces] of modelFiles(weights, recipe, data.files)) {
+  const parameters = await finalParameters(start, model);
+  for (const [name, pieces] of modelFiles(parameters, recipe, data.files)) {
     await writeWhole(join(saved, name), pieces);
   }
-  const parameters = [...weights.values()].reduce((sum, { data }) => sum + data.length, 0);
-  return { model: saved, parameters, ...trainer.progress };
+  const count = [...parameters.values()].reduce((sum, { data }) => sum + data.length, 0);
+  return { model: saved, parameters: count, ...trainer.progress };
+}
+
+/** The trained parameters as the device has them, and the frozen ones as they were. */
+async function finalParameters({ model, weights, trained }: TrainingStart, device: Model): Promise<Tensors> {
+  const states = await readStates(
+    device,
+    trained.map(({ path }) => path),
+  );
+  return floatsOf(model.parameters(), weights, states);
 }
 
 /** A run between two steps. */
@@ -135,8 +164,21 @@ interface Run extends TrainingProgress {
   readonly states: Tensors;
 }
 
-function newRun(recipe: TrainingRecipe): Run {
-  return { states: firstParameters(recipe), losses: [], evaluations: [] };
+async function newRun({ weights, trained }: TrainingStart): Promise<Run> {
+  return { states: await floatsOf(trained, weights), losses: [], evaluations: [] };
+}
+
+/** Parameters in f32: those that are known already, and the others as `weights` has them. */
+async function floatsOf(
+  parameters: readonly ParameterDeclaration[],
+  weights: ParameterSource,
+  known: Tensors = new Map(),
+): Promise<Tensors> {
+  const tensors = parameters.map(
+    async ({ path, dims }) =>
+      [path, known.get(path) ?? { dims, data: await readFloats(weights, path) }] as const,
+  );
+  return new Map(await Promise.all(tensors));
 }
 
 /** Everything but gradients, which each step makes anew. */
@@ -145,33 +187,30 @@ function keptStates({ parameters }: TrainingRecipe, { manifest }: Model): readon
   return manifest.states!.map(({ name }) => name).filter((name) => !gradients.has(name));
 }
 
-const symbolsOf = ({ batch, sequence }: Training) => ({ batch: { max: batch }, seq: { max: sequence } });
-
 /** What computes loss and gradients in a step's first call, before it is lowered. */
-function gradientsOf(training: Training): Graph {
-  const graph = lossGraph(training.model, { symbols: symbolsOf(training) });
-  return trainingEntries(graph, 1, { optimizer: training.optimizer }).gradients;
+function gradientsOf(training: Training, start: TrainingStart): Graph {
+  const step = stepOf(training, start);
+  return trainingEntries(lossGraph(start.model, step), 1, stepOptions(step)).gradients;
 }
 
 /** What may not change between the parts of one run. */
-function identity(recipe: TrainingRecipe, { digest }: TextData): string {
+function identity(recipe: TrainingRecipe, data: TextData, start: TrainingStart): string {
   const { batch, sequence, accumulation, seed, steps } = recipe;
   const parameters = recipe.parameters.map(({ path, dims }) => [path, dims]);
-  const text = JSON.stringify([parameters, batch, sequence, accumulation, seed, steps, digest]);
+  const digests = [data.digest, start.digest];
+  const text = JSON.stringify([parameters, batch, sequence, accumulation, seed, steps, digests]);
   return createHash("sha256").update(text).digest("hex");
 }
 
 /** Writes the checkpoint and the curve. @throws BitloomError WRITE_FAILED */
 async function saveRun(
   out: string,
-  recipe: TrainingRecipe,
-  data: TextData,
-  { states, losses, evaluations }: Run,
+  name: string,
+  states: Tensors,
+  progress: TrainingProgress & { readonly identity: string },
 ): Promise<void> {
-  const progress = JSON.stringify({ identity: identity(recipe, data), losses, evaluations });
-  await writeTensors(join(out, CHECKPOINT), states, { progress });
-  const { name } = recipe;
-  await writeWhole(join(out, "loss.svg"), [lossChart(name, [{ name, losses, evaluations }])]);
+  await writeTensors(join(out, CHECKPOINT), states, { progress: JSON.stringify(progress) });
+  await writeWhole(join(out, "loss.svg"), [lossChart(name, [{ name, ...progress }])]);
 }
 
 const progressSchema = z.object({
@@ -191,7 +230,8 @@ async function readRun(path: string, expected: string): Promise<Run> {
   }
   if (progress.identity !== expected) {
     throw new BitloomError("INVALID_OPTION", `${path} is a checkpoint of another training`, {
-      expected: "the same model, text, seed, steps, batch, sequence and accumulation",
+      expected:
+        "the same model, weights, trained parameters, text, seed, steps, batch, sequence and accumulation",
       hint: "Put the training back as it was, or choose another folder.",
     });
   }

@@ -1,8 +1,9 @@
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import { languageModel } from "../dsl/families/index.ts";
 import type { LanguageModel } from "../dsl/language-model.ts";
-import { isModel } from "../dsl/model.ts";
+import { type AnyModel, isModel } from "../dsl/model.ts";
 import { describe, invalidOption, knownOptions, positiveInteger, positiveNumber } from "../dsl/options.ts";
+import type { ParameterFilter } from "../quantize/trainable.ts";
 import { adamW } from "./adamw.ts";
 import type { LearningRate } from "./learning-rate.ts";
 import type { Optimizer } from "./optimizer.ts";
@@ -12,12 +13,27 @@ export type TrainingText = string | { readonly content: string };
 
 /** What `defineTraining` takes. */
 export interface TrainingOptions {
-  /** A family's configuration, or a model of one's own, whose weights are then saved without config.json. */
-  readonly model: LanguageModelConfig | LanguageModel;
+  /**
+   * A family's configuration, or a model of one's own, whose weights are then saved without config.json. Default: what
+   * config.json in `weights` says.
+   */
+  readonly model?: LanguageModelConfig | LanguageModel;
+  /**
+   * A folder with weights to go on from, such as what `bitloom convert` or an earlier run wrote: latent ones, by the
+   * paths of the model's parameters. Default: random weights, as `seed` settles them.
+   */
+  readonly weights?: string;
+  /**
+   * What is trained, by paths or by what parameters are, such as `onlyCorrections`. All else is frozen: it has no
+   * gradient, and keeps its bits. Default: everything.
+   */
+  readonly trainable?: readonly string[] | ParameterFilter;
   /** Text files, relative to the file that holds the configuration, and texts themselves; one after the other. */
   readonly text: readonly TrainingText[];
   /**
-   * A folder with tokenizer.json. Default: tokens are the bytes of UTF-8, and the model needs a vocabulary of at least 256.
+  /**
+   * A folder with tokenizer.json. Default: `weights`, if that has one. Without, tokens are the bytes of UTF-8, and the
+   * model needs a vocabulary of at least 256.
    */
   readonly tokenizer?: string;
   /** Updates of the parameters. */
@@ -48,11 +64,14 @@ export interface TrainingOptions {
 const brand = Symbol.for("bitloom.training");
 
 /** A checked training, ready to run. */
-export interface Training extends Required<Omit<TrainingOptions, "model" | "tokenizer" | "clipNorm">> {
+export interface Training
+  extends Required<Omit<TrainingOptions, "model" | "weights" | "tokenizer" | "clipNorm">> {
   readonly [brand]: true;
-  readonly model: LanguageModel;
+  /** Undefined where the folder of `weights` says it. */
+  readonly model: LanguageModel | undefined;
   /** Of the family that the model is of, if it is of one. */
   readonly config: LanguageModelConfig | undefined;
+  readonly weights: string | undefined;
   readonly tokenizer: string | undefined;
   readonly clipNorm: number | undefined;
 }
@@ -64,6 +83,8 @@ export function isTraining(value: unknown): value is Training {
 
 const names: readonly (keyof TrainingOptions)[] = [
   "model",
+  "weights",
+  "trainable",
   "text",
   "tokenizer",
   "steps",
@@ -103,20 +124,22 @@ export function defineTraining(options: TrainingOptions): Training {
   const { text, tokenizer, steps, batch, sequence, learningRate, clipNorm = 1, seed = 0 } = options;
   const { heldOut = 0.05, accumulation = 1, evaluateSequences = 64 } = options;
   const { optimizer = adamW({ betas: [0.9, 0.95], weightDecay: onMatrices(0.1) }) } = options;
-  const config = isModel(options.model) ? undefined : savedConfig(options.model);
-  const model = config === undefined ? ownModel(options.model) : languageModel(config);
+  const { weights, trainable = () => true } = options;
+  const { model, config } = describedModel(options);
   if (!Array.isArray(text) || text.length === 0 || !text.every(isText)) {
     throw invalidOption("text", "a list of one or more paths or { content: string }", text);
   }
-  if (tokenizer !== undefined && typeof tokenizer !== "string") {
-    throw invalidOption("tokenizer", "the path of a folder", tokenizer);
+  for (const [name, path] of Object.entries({ tokenizer, weights })) {
+    if (path !== undefined && typeof path !== "string")
+      throw invalidOption(name, "the path of a folder", path);
+  }
+  if (typeof trainable !== "function" && !(Array.isArray(trainable) && trainable.every(isPath))) {
+    throw invalidOption("trainable", "a list of paths, or a filter such as onlyCorrections", trainable);
   }
   for (const [name, value] of Object.entries({ steps, batch, sequence, accumulation, evaluateSequences })) {
     positiveInteger(name, value);
   }
-  if (sequence > model.contextLength) {
-    throw invalidOption("sequence", `at most the model's context of ${model.contextLength} tokens`, sequence);
-  }
+  if (model !== undefined) requireContext(sequence, model);
   if (typeof learningRate !== "function") {
     throw invalidOption("learningRate", "a schedule such as cosineRate(1e-3)", learningRate);
   }
@@ -134,6 +157,8 @@ export function defineTraining(options: TrainingOptions): Training {
     [brand]: true,
     model,
     config,
+    weights,
+    trainable,
     text,
     tokenizer,
     steps,
@@ -155,10 +180,27 @@ function isText(text: TrainingText): boolean {
   return typeof text === "string" || typeof text?.content === "string";
 }
 
+const isPath = (path: unknown) => typeof path === "string";
+
+/** @throws BitloomError INVALID_OPTION */
+export function requireContext(sequence: number, { contextLength }: LanguageModel): void {
+  if (sequence <= contextLength) return;
+  throw invalidOption("sequence", `at most the model's context of ${contextLength} tokens`, sequence);
+}
+
+function describedModel({ model, weights }: TrainingOptions): Pick<Training, "model" | "config"> {
+  if (model === undefined && weights !== undefined) return { model, config: undefined };
+  if (isModel(model)) return { model: ownModel(model), config: undefined };
+  const config = savedConfig(model);
+  return { model: languageModel(config), config };
+}
+
 /** A configuration that config.json can say. */
-function savedConfig(config: LanguageModelConfig): LanguageModelConfig {
+function savedConfig(config: LanguageModelConfig | undefined): LanguageModelConfig {
   if (typeof config !== "object" || config === null) {
-    throw invalidOption("model", "a family's configuration, or what defineLanguageModel returns", config);
+    const expected =
+      "a family's configuration, what defineLanguageModel returns, or `weights` with a config.json";
+    throw invalidOption("model", expected, config);
   }
   const isLlama = config.architecture === "LlamaForCausalLM";
   if (config.quantized === true || (isLlama && config.quantized === false)) return config;
@@ -166,7 +208,7 @@ function savedConfig(config: LanguageModelConfig): LanguageModelConfig {
   throw invalidOption("model: quantized", expected, config.quantized);
 }
 
-function ownModel(model: TrainingOptions["model"]): LanguageModel {
-  if (isModel(model) && model.kind === "language-model") return model;
+function ownModel(model: AnyModel): LanguageModel {
+  if (model.kind === "language-model") return model;
   throw invalidOption("model", "a language model", describe(model));
 }

@@ -29,9 +29,9 @@ export const tinyLlama: LanguageModelConfig = {
   eosTokens: [2],
 };
 
-/** Writes it with random weights, bf16 matrices and f32 norms, as a Hugging Face folder. */
-export async function writeTinyLlama(folder: string): Promise<void> {
-  const parameters = familyParameters(tinyLlama).map((parameter) =>
+/** Writes a Llama with random weights, bf16 matrices and f32 norms, as a Hugging Face folder. */
+export async function writeTinyLlama(folder: string, llama = tinyLlama): Promise<void> {
+  const parameters = familyParameters(llama).map((parameter) =>
     randomParameter({ ...parameter, kind: parameter.kind === "bitLinear" ? "linear" : parameter.kind }),
   );
   const source = randomSource(parameters, 5);
@@ -46,19 +46,19 @@ export async function writeTinyLlama(folder: string): Promise<void> {
   const config = {
     architectures: ["LlamaForCausalLM"],
     model_type: "llama",
-    vocab_size: tinyLlama.vocabularySize,
-    hidden_size: tinyLlama.hiddenSize,
-    intermediate_size: tinyLlama.intermediateSize,
-    num_hidden_layers: tinyLlama.layers,
-    num_attention_heads: tinyLlama.heads,
-    num_key_value_heads: tinyLlama.keyValueHeads,
-    rms_norm_eps: tinyLlama.normEpsilon,
-    rope_theta: tinyLlama.ropeTheta,
-    hidden_act: tinyLlama.activation,
-    max_position_embeddings: tinyLlama.contextLength,
-    tie_word_embeddings: tinyLlama.tiedHead,
-    bos_token_id: tinyLlama.bosToken,
-    eos_token_id: tinyLlama.eosTokens,
+    vocab_size: llama.vocabularySize,
+    hidden_size: llama.hiddenSize,
+    intermediate_size: llama.intermediateSize,
+    num_hidden_layers: llama.layers,
+    num_attention_heads: llama.heads,
+    num_key_value_heads: llama.keyValueHeads,
+    rms_norm_eps: llama.normEpsilon,
+    rope_theta: llama.ropeTheta,
+    hidden_act: llama.activation,
+    max_position_embeddings: llama.contextLength,
+    tie_word_embeddings: llama.tiedHead,
+    bos_token_id: llama.bosToken,
+    eos_token_id: llama.eosTokens,
     torch_dtype: "bfloat16",
   };
   await writeFile(join(folder, "config.json"), JSON.stringify(config));

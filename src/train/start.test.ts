@@ -1,0 +1,126 @@
+/** Trainings that go on from weights: all of a converted model, or a part of it. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { checkpoints } from "../../test/support/checkpoints.ts";
+import { tinyLlama, writeTinyLlama } from "../../test/support/llama-folder.ts";
+import { openCheckpoint } from "../checkpoint/huggingface.ts";
+import { readFloats } from "../checkpoint/read-floats.ts";
+import { convertCheckpoint } from "../quantize/convert-checkpoint.ts";
+import { constantRate, defineTraining, type TrainingOptions, train } from "./index.ts";
+
+const llama = { ...tinyLlama, vocabularySize: 256, layers: 1 };
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "bitloom-start-test-"));
+  await writeFile(join(folder, "text.txt"), "to be or not to be, ".repeat(60));
+  await writeTinyLlama(join(folder, "llama"), llama);
+  await convertCheckpoint(join(folder, "llama"), { out: join(folder, "bitnet") });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const of = (changed: Partial<TrainingOptions> = {}) =>
+  defineTraining({
+    weights: "bitnet",
+    text: ["text.txt"],
+    steps: 6,
+    batch: 4,
+    sequence: 16,
+    heldOut: 0.1,
+    evaluateEvery: 6,
+    learningRate: constantRate(0.01),
+    ...changed,
+  });
+
+/** Runs a training, to its end or until so many steps are done. */
+function run(training: ReturnType<typeof of>, out: string, { until = Infinity, resume = false } = {}) {
+  const controller = new AbortController();
+  return train(training, {
+    out: join(folder, out),
+    base: folder,
+    threads: 1,
+    resume,
+    signal: controller.signal,
+    onStep: ({ step }) => step === until && controller.abort(),
+  });
+}
+
+async function parametersOf(name: string): Promise<ReadonlyMap<string, Float32Array>> {
+  const { source } = await openCheckpoint(join(folder, name));
+  try {
+    const read = [...source.paths()].map(async (path) => [path, await readFloats(source, path)] as const);
+    return new Map(await Promise.all(read));
+  } finally {
+    await source.close();
+  }
+}
+
+describe("from the folder of a converted model", () => {
+  test("the loss falls, and the result is a folder of the same model that goes on", async () => {
+    const { losses, model } = await run(of(), "whole");
+    expect(losses.at(-1)).toBeLessThan(losses[0]! - 0.5);
+    const config = async (path: string) => JSON.parse(await readFile(join(path, "config.json"), "utf8"));
+    expect(await config(model)).toEqual({
+      ...(await config(join(folder, "bitnet"))),
+      torch_dtype: "float32",
+    });
+    const further = await run(of({ weights: "whole/model", steps: 1 }), "further");
+    expect(further.losses[0]).toBeLessThan(losses[0]! - 0.5);
+  }, 60_000);
+
+  test("what is frozen keeps its bits, in parts as at once", async () => {
+    const isTrained = (path: string) => /norm|o_proj/.test(path);
+    const frozen: Partial<TrainingOptions> = {
+      trainable: ({ path }) => isTrained(path),
+      steps: 4,
+      accumulation: 2,
+    };
+    const training = of(frozen);
+    const { losses } = await run(training, "frozen");
+    await expect(run(training, "parts", { until: 2 })).rejects.toMatchObject({ code: "ABORTED" });
+    expect((await run(training, "parts", { resume: true })).losses).toEqual(losses);
+    const [before, after] = [await parametersOf("bitnet"), await parametersOf("frozen/model")];
+    expect(await parametersOf("parts/model")).toEqual(after);
+    for (const [path, values] of before) {
+      if (isTrained(path)) expect(after.get(path), path).not.toEqual(values);
+      else expect(after.get(path), path).toEqual(values);
+    }
+    const names = (await readFile(join(folder, "frozen", "checkpoint.safetensors"))).toString("latin1");
+    expect(names).toContain("o_proj.weight.first_moment");
+    expect(names).not.toContain("q_proj");
+    // Other weights make another run.
+    const other = of({ ...frozen, weights: "whole/model" });
+    await expect(run(other, "parts", { resume: true })).rejects.toMatchObject({ code: "INVALID_OPTION" });
+  }, 60_000);
+});
+
+describe("weights that cannot be trained are refused before anything is written", () => {
+  const config = { ...llama, quantized: true };
+  test.each<[string, string, Partial<TrainingOptions>]>([
+    ["no such folder", "MISSING_FILE", { weights: "nowhere" }],
+    ["another shape", "SHAPE_MISMATCH", { model: { ...config, intermediateSize: 32 } }],
+    ["a missing tensor", "MISSING_TENSOR", { model: { ...config, layers: 2 } }],
+    ["a sequence beyond the context", "INVALID_OPTION", { sequence: 33 }],
+    ["nothing to train", "INVALID_OPTION", { trainable: () => false }],
+    ["a path there is not", "INVALID_OPTION", { trainable: ["model.norm.weight", "model.norm.bias"] }],
+  ])("%s", async (_, code, changed) => {
+    await expect(run(of(changed), "refused")).rejects.toMatchObject({ code });
+    await expect(readFile(join(folder, "refused"))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  test("packed ones, with the hint to take latent ones", async () => {
+    const { folder: packed } = checkpoints["bitnet-tiny-packed"];
+    await expect(run(of({ weights: packed }), "refused")).rejects.toMatchObject({
+      code: "INVALID_TENSOR",
+      hint: expect.stringContaining("before quantization"),
+    });
+  });
+
+  test("neither a model nor weights", () => {
+    expect(() => of({ weights: undefined as never })).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTION", message: expect.stringContaining("model") }),
+    );
+  });
+});

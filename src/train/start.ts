@@ -1,0 +1,149 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { BitloomError } from "../../errors/index.ts";
+import { formatDims, sameDims } from "../../ir/types.ts";
+import { firstParameters, type TrainingRecipe } from "../../runtime/training/index.ts";
+import { openCheckpoint } from "../checkpoint/huggingface.ts";
+import { readJson } from "../checkpoint/json-file.ts";
+import { safetensorsSource } from "../checkpoint/safetensors-source.ts";
+import { memorySource, type ParameterSource, storedBytes } from "../checkpoint/source.ts";
+import { languageModel } from "../dsl/families/index.ts";
+import type { LanguageModel } from "../dsl/language-model.ts";
+import type { ParameterDeclaration } from "../dsl/layer.ts";
+import { invalidOption } from "../dsl/options.ts";
+import { trainable } from "../quantize/trainable.ts";
+import { familyConfig } from "./family-config.ts";
+import { requireContext, type Training } from "./training.ts";
+
+/** What a training starts from. */
+export interface TrainingStart {
+  readonly model: LanguageModel;
+  /** Every parameter before the first step; who opened the start closes it. */
+  readonly weights: ParameterSource;
+  /** sha256 of the weights, where a folder holds them; otherwise the seed settles them. */
+  readonly digest: string | undefined;
+  /** The parameters that are trained, in the model's order; all others are frozen. */
+  readonly trained: readonly ParameterDeclaration[];
+  /** What the saved model's config.json says; null for a model of one's own. */
+  readonly config: TrainingRecipe["config"];
+  /** The folder that has the tokenizer; undefined where tokens are bytes. */
+  readonly tokenizer: string | undefined;
+}
+
+/**
+ * Opens what a training starts from: a folder's weights and, where the training has none, its model, or first weights by
+ * the seed.
+ * @param base the folder that the training's paths are relative to
+ * @throws BitloomError of `openCheckpoint`; MISSING_TENSOR, SHAPE_MISMATCH and INVALID_TENSOR for weights that are not the
+ *   model's or are packed; INVALID_OPTION for a sequence beyond the context, and where nothing would be trained
+ */
+export async function openStart(training: Training, base: string): Promise<TrainingStart> {
+  const { weights: path, tokenizer } = training;
+  const folder = path === undefined ? undefined : resolve(base, path);
+  const opened = await openModel(training, folder);
+  const { model, weights } = opened;
+  try {
+    requireContext(training.sequence, model);
+    const parameters = model.parameters();
+    for (const parameter of parameters) requireLatent(parameter, weights);
+    const trained = new Set(trainable(model, chosen(training, parameters)));
+    return {
+      ...opened,
+      digest: folder === undefined ? undefined : await digestOf(weights, parameters),
+      trained: parameters.filter(({ path }) => trained.has(path)),
+      tokenizer: tokenizer === undefined ? tokenizerOf(folder) : resolve(base, tokenizer),
+    };
+  } catch (error) {
+    await weights.close();
+    throw error;
+  }
+}
+
+async function openModel(
+  { model, config, seed }: Training,
+  folder: string | undefined,
+): Promise<Pick<TrainingStart, "model" | "weights" | "config">> {
+  if (model === undefined) {
+    const { config, source } = await openCheckpoint(folder!);
+    const { bosToken, eosTokens } = config;
+    const said = (await readJson(join(folder!, "config.json"))) as object;
+    // Weights are saved in f32, and what generation_config.json has to say is said here.
+    const own = { torch_dtype: "float32", bos_token_id: bosToken, eos_token_id: eosTokens };
+    return { model: languageModel(config), weights: source, config: { ...said, ...own } };
+  }
+  const weights =
+    folder === undefined
+      ? memorySource(new Map(firstParameters({ parameters: model.parameters(), seed })))
+      : await safetensorsSource(folder);
+  return { model, weights, config: config ? familyConfig(config) : null };
+}
+
+/** An earlier run leaves its tokenizer beside its weights. */
+function tokenizerOf(folder: string | undefined): string | undefined {
+  return folder !== undefined && existsSync(join(folder, "tokenizer.json")) ? folder : undefined;
+}
+
+/** Refuses what is no floating-point weight of the parameter's dims. */
+function requireLatent({ path, dims }: ParameterDeclaration, weights: ParameterSource): void {
+  const { location } = weights;
+  const place = location === undefined ? {} : { location };
+  const info = weights.info(path);
+  if (info === undefined) {
+    throw new BitloomError("MISSING_TENSOR", `The weights to train lack "${path}"`, {
+      expected: `"${path}" ${formatDims(dims)}`,
+      hint: "Give the model that the weights are of, or leave `model` out for what config.json beside them says.",
+      ...place,
+    });
+  }
+  if (info.form.kind !== "dense") {
+    throw new BitloomError(
+      "INVALID_TENSOR",
+      `"${path}" is stored as ternary codes, which cannot be trained`,
+      {
+        expected: "latent weights, f32, f16 or bf16",
+        received: "packed codes of two bits",
+        hint: "Take the checkpoint with the weights from before quantization, often called bf16.",
+        ...place,
+      },
+    );
+  }
+  if (!sameDims(info.dims, dims)) {
+    throw new BitloomError("SHAPE_MISMATCH", `"${path}" has another shape in the weights to train`, {
+      expected: formatDims(dims),
+      received: formatDims(info.dims),
+      ...place,
+    });
+  }
+}
+
+function chosen(
+  { trainable }: Training,
+  parameters: readonly ParameterDeclaration[],
+): (parameter: ParameterDeclaration) => boolean {
+  if (typeof trainable === "function") return trainable;
+  const paths = new Set(parameters.map(({ path }) => path));
+  const unknown = trainable.find((path) => !paths.has(path));
+  if (unknown !== undefined) throw invalidOption("trainable", "paths of the model's parameters", unknown);
+  return ({ path }) => trainable.includes(path);
+}
+
+const PIECE_BYTES = 2 ** 24;
+
+async function digestOf(
+  weights: ParameterSource,
+  parameters: readonly ParameterDeclaration[],
+): Promise<string> {
+  const hash = createHash("sha256");
+  for (const { path, dims } of parameters) {
+    const info = weights.info(path)!;
+    hash.update(JSON.stringify([path, dims, info.form]));
+    const bytes = storedBytes(info);
+    for (let start = 0; start < bytes; start += PIECE_BYTES) {
+      const piece = new Uint8Array(Math.min(PIECE_BYTES, bytes - start));
+      await weights.read(path, start, piece);
+      hash.update(piece);
+    }
+  }
+  return hash.digest("hex");
+}
