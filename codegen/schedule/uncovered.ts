@@ -21,11 +21,6 @@ const training: Uncovered = {
 export const uncoveredOnGpu = {
   absmean_quantize: buildTime("The ternary form of a weight"),
   weight_scale: buildTime("The scale of a ternary weight"),
-  cross_entropy: training,
-  cross_entropy_gradient: training,
   linear_input_gradient: training,
   linear_weight_gradient: training,
-  embedding_gradient: training,
-  rms_norm_gradient: training,
-  attention_gradient: training,
 } as const;

@@ -5,6 +5,7 @@ import {
   type i32,
   localId,
   math,
+  type Shared,
   type Static,
   select,
   shared,
@@ -13,12 +14,16 @@ import {
   workgroupId,
 } from "bitloom/kernel";
 
-/** What a specialization of {@link reduce} fixes. */
-export interface ReduceOptions {
+/** How a workgroup reduces along columns. */
+export interface ColumnOptions {
   /** Invocations of a workgroup, a power of two. */
   workgroupSize: number;
   /** Neighbouring results of a workgroup, a power of two; the invocations of each share its elements. */
   columns: number;
+}
+
+/** What a specialization of {@link reduce} fixes. */
+export interface ReduceOptions extends ColumnOptions {
   kind: "sum" | "mean" | "max" | "min";
 }
 
@@ -65,17 +70,32 @@ export function reduce(
     // Any element is as good as none for a maximum or a minimum.
     if (kind === "max" || kind === "min") total = x[from]!;
     for (let l = member; l < length; l += members) total = combine(total, x[from + l * stride]!);
-    slots[local] = total;
-    workgroupBarrier();
-    for (let distance: i32 = workgroupSize / 2; distance >= columns; distance >>= 1) {
-      if (local < distance) slots[local] = combine(slots[local]!, slots[local + distance]!);
-      workgroupBarrier();
-    }
+    total = combineMembers(options, slots, total, combine);
     if (member === 0 && i < inner) {
-      const found = slots[column]!;
-      if (kind === "mean") out[o * inner + i] = found / convert.i32ToF32(length);
-      else out[o * inner + i] = found;
+      if (kind === "mean") out[o * inner + i] = total / convert.i32ToF32(length);
+      else out[o * inner + i] = total;
     }
+  }
+}
+
+/**
+ * Combines what the invocations of each column have, those with equal localId() % columns, for all of them. `slots` has
+ * room for workgroupSize elements and is free again afterwards. All invocations must call it together.
+ */
+export function combineMembers(
+  options: Static<ColumnOptions>,
+  slots: Shared<f32>,
+  mine: f32,
+  combine: (a: f32, b: f32) => f32,
+): f32 {
+  const local = localId();
+  slots[local] = mine;
+  workgroupBarrier();
+  for (let distance: i32 = options.workgroupSize / 2; distance >= options.columns; distance >>= 1) {
+    if (local < distance) slots[local] = combine(slots[local]!, slots[local + distance]!);
     workgroupBarrier();
   }
+  const total = slots[local % options.columns]!;
+  workgroupBarrier();
+  return total;
 }

@@ -78,9 +78,9 @@ const opGroups: readonly OpGroup[] = [
   {
     name: "gradients of norms, attention and embeddings",
     ops: ["rms_norm_gradient", "attention_gradient", "embedding_gradient", "transpose"],
-    runs: { wasm: 30 },
+    runs: { wasm: 30, gpu: 4 },
   },
-  { name: "cross-entropy", ops: ["cross_entropy", "cross_entropy_gradient"], runs: { wasm: 30 } },
+  { name: "cross-entropy", ops: ["cross_entropy", "cross_entropy_gradient"], runs: { wasm: 30, gpu: 3 } },
 ];
 
 /** The groups that a target covers, each with how many graphs to try. */

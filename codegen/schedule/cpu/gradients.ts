@@ -1,9 +1,16 @@
 import type { NodeOf, Value } from "../../../ir/graph.ts";
 import type { SymbolExpr } from "../../../runtime/manifest.ts";
 import { bufferArgument, type DraftArgument, i32Argument } from "../draft.ts";
-import { denseWeight, type HeadRows, headRows, leadingRows, unitRows, weightArgument } from "../operands.ts";
+import {
+  attentionGradientOperands,
+  crossEntropyGradientOperands,
+  crossEntropyOperands,
+  embeddingGradientOperands,
+  rmsNormGradientOperands,
+} from "../gradient-operands.ts";
+import { denseWeight, leadingRows, unitRows, weightArgument } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
-import { ceilDiv, elementCount, product } from "../symbols.ts";
+import { ceilDiv, product } from "../symbols.ts";
 
 const F32_BYTES = 4;
 /** Rows and columns of one work item, and the scratch memory of one thread, of templates/cpu/outer-matmul.ts. */
@@ -110,55 +117,17 @@ export function linearWeightGradientRule(node: NodeOf<"linear_weight_gradient">,
 }
 
 export function embeddingGradientRule(node: NodeOf<"embedding_gradient">, context: RuleContext): void {
-  const [g, ids] = node.operands as [Value, Value];
-  const result = node.results[0]!;
-  const [vocabulary, width] = result.type.dims as [number, number];
-  const rows = unitRows(g, context);
+  const { arguments: shared, width } = embeddingGradientOperands(node, context);
   context.call(
-    {
-      template: "embedding-gradient",
-      name: "embedding_gradient",
-      options: {},
-      arguments: {
-        g: bufferArgument(rows.place),
-        ids: bufferArgument(context.contiguous(ids)),
-        out: bufferArgument(context.allocate(result)),
-        rows: i32Argument(elementCount(context.dims(ids))),
-        vocabulary: i32Argument(vocabulary),
-        width: i32Argument(width),
-        gStride: i32Argument(rows.rowStride),
-      },
-    },
+    { template: "embedding-gradient", name: "embedding_gradient", options: {}, arguments: shared },
     ceilDiv(width, COLUMN_BLOCK),
   );
 }
 
 export function rmsNormGradientRule(node: NodeOf<"rms_norm_gradient">, context: RuleContext): void {
-  const [x, w, g] = node.operands as [Value, Value, Value];
-  const [dx, dw] = node.results as [Value, Value];
-  const k = context.dims(dx).at(-1)!;
-  const rows = leadingRows(x, context);
-  const [inputs, gradients] = [unitRows(x, context), unitRows(g, context)];
-  const shared = {
-    x: bufferArgument(inputs.place),
-    g: bufferArgument(gradients.place),
-    roots: bufferArgument(context.temporary("reciprocal roots", "f32", context.dims(x).slice(0, -1))),
-    k: i32Argument(k),
-    xStride: i32Argument(inputs.rowStride),
-    gStride: i32Argument(gradients.rowStride),
-  };
+  const { arguments: shared, rows, k } = rmsNormGradientOperands(node, context);
   context.call(
-    {
-      template: "rms-norm-gradient",
-      name: "rms_norm_gradient",
-      options: {},
-      arguments: {
-        ...shared,
-        weight: bufferArgument(context.contiguous(w)),
-        dx: bufferArgument(context.allocate(dx)),
-        eps: { kind: "f32", value: Math.fround(node.attributes.eps) },
-      },
-    },
+    { template: "rms-norm-gradient", name: "rms_norm_gradient", options: {}, arguments: shared },
     rows,
   );
   context.call(
@@ -166,97 +135,36 @@ export function rmsNormGradientRule(node: NodeOf<"rms_norm_gradient">, context: 
       template: "rms-norm-weight-gradient",
       name: "rms_norm_weight_gradient",
       options: {},
-      arguments: { ...shared, dw: bufferArgument(context.allocate(dw)), rows: i32Argument(rows) },
+      arguments: shared,
     },
     ceilDiv(k, COLUMN_BLOCK),
   );
 }
 
 export function attentionGradientRule(node: NodeOf<"attention_gradient">, context: RuleContext): void {
-  const [batch, seq, heads, dim] = context.dims(node.operands[0]!);
-  const kvHeads = context.dims(node.operands[1]!)[2]!;
-  const [q, keys, values, g] = node.operands.map((operand) => headRows(operand, context)) as [
-    HeadRows,
-    HeadRows,
-    HeadRows,
-    HeadRows,
-  ];
-  const [dq, dk, dv] = node.results.map((result) => bufferArgument(context.allocate(result)));
-  const padded = Math.ceil(context.upperBound(seq!) / 4) * 4;
+  const { arguments: shared, shape } = attentionGradientOperands(node, context);
+  const padded = Math.ceil(context.upperBound(shape.seq) / 4) * 4;
   context.needScratch(ATTENTION_ROWS * padded * F32_BYTES);
   context.call(
     {
       template: "attention-gradient",
       name: "attention_gradient",
       options: {},
-      arguments: {
-        q: bufferArgument(q.place),
-        keys: bufferArgument(keys.place),
-        values: bufferArgument(values.place),
-        g: bufferArgument(g.place),
-        dq: dq!,
-        dk: dk!,
-        dv: dv!,
-        scratch: { kind: "scratch" },
-        seq: i32Argument(seq!),
-        heads: i32Argument(heads!),
-        kvHeads: i32Argument(kvHeads),
-        dim: i32Argument(dim!),
-        qStride: i32Argument(q.stride),
-        keyStride: i32Argument(keys.stride),
-        valueStride: i32Argument(values.stride),
-        gStride: i32Argument(g.stride),
-        scale: { kind: "f32", value: Math.fround(node.attributes.scale) },
-      },
+      arguments: { ...shared, scratch: { kind: "scratch" } },
     },
-    product(batch!, kvHeads),
+    product(shape.batch, shape.kvHeads),
   );
-}
-
-function lossArguments(node: NodeOf<"cross_entropy" | "cross_entropy_gradient">, context: RuleContext) {
-  const [logits, targets] = node.operands as [Value, Value];
-  const rows = unitRows(logits, context);
-  return {
-    logits: bufferArgument(rows.place),
-    targets: bufferArgument(context.contiguous(targets)),
-    k: i32Argument(context.dims(logits).at(-1)!),
-    stride: i32Argument(rows.rowStride),
-    ignored: i32Argument(node.attributes.ignore_index),
-  };
 }
 
 export function crossEntropyRule(node: NodeOf<"cross_entropy">, context: RuleContext): void {
-  const [loss, logSum] = node.results as [Value, Value];
-  context.call(
-    {
-      template: "cross-entropy",
-      name: "cross_entropy",
-      options: {},
-      arguments: {
-        ...lossArguments(node, context),
-        loss: bufferArgument(context.allocate(loss)),
-        logSum: bufferArgument(context.allocate(logSum)),
-      },
-    },
-    leadingRows(logSum, context),
-  );
+  const { arguments: shared, rows } = crossEntropyOperands(node, context);
+  context.call({ template: "cross-entropy", name: "cross_entropy", options: {}, arguments: shared }, rows);
 }
 
 export function crossEntropyGradientRule(node: NodeOf<"cross_entropy_gradient">, context: RuleContext): void {
-  const [, , logSum, g] = node.operands as [Value, Value, Value, Value];
-  const result = node.results[0]!;
+  const { arguments: shared, rows } = crossEntropyGradientOperands(node, context);
   context.call(
-    {
-      template: "cross-entropy-gradient",
-      name: "cross_entropy_gradient",
-      options: {},
-      arguments: {
-        ...lossArguments(node, context),
-        logSum: bufferArgument(context.contiguous(logSum)),
-        g: bufferArgument(context.contiguous(g)),
-        out: bufferArgument(context.allocate(result)),
-      },
-    },
-    leadingRows(result, context),
+    { template: "cross-entropy-gradient", name: "cross_entropy_gradient", options: {}, arguments: shared },
+    rows,
   );
 }

@@ -32,6 +32,20 @@ export function rowShape(k: SymbolExpr, context: RuleContext) {
   return { workgroupSize, held: passes <= 8 ? passes : 0 };
 }
 
+/** Results side by side that a workgroup reads together, if there are as many. */
+const COLUMNS = 32;
+
+/** Options of a kernel whose workgroups reduce `length` elements for each of some neighbouring results, of `inner`. */
+export function reductionShape(length: SymbolExpr, inner: SymbolExpr, context: RuleContext) {
+  const columns = Math.min(COLUMNS, powerOfTwo(context.upperBound(inner)));
+  return { workgroupSize: context.upperBound(length) <= 1024 / columns ? 64 : 256, columns };
+}
+
+/** The smallest power of two that is not below n. */
+function powerOfTwo(n: number): number {
+  return 2 ** Math.ceil(Math.log2(n));
+}
+
 type Guard = NonNullable<DraftStep["guard"]>;
 
 /** How a product of so many rows is computed: by products with vectors, `tileRows` at once, or by tiles. */

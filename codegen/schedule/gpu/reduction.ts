@@ -5,12 +5,10 @@ import type { Reduction } from "../reduction.ts";
 import { ceilDiv, product } from "../symbols.ts";
 import { type ReductionOp, tensorRules } from "../tensor-rules.ts";
 import { mergeAxes } from "../view.ts";
-import { strided } from "./grid.ts";
+import { reductionShape, strided } from "./grid.ts";
 
 /** Axes of at most so many elements are reduced by one invocation each. */
 const SHORT = 32;
-/** Results side by side that a workgroup reads together, if there are as many. */
-const COLUMNS = 32;
 
 /** A reduction whose workgroups share long axes, read neighbour by neighbour; generated code for other ones. */
 export function reductionRule(op: ReductionOp, kind: Reduction): (typeof tensorRules)[ReductionOp] {
@@ -24,13 +22,13 @@ export function reductionRule(op: ReductionOp, kind: Reduction): (typeof tensorR
       return;
     }
     const { outer, length, inner, outerStride, stride, innerStride } = shape;
-    const columns = innerStride === 1 ? Math.min(COLUMNS, powerOfTwo(context.upperBound(inner))) : 1;
-    const workgroupSize = context.upperBound(length) <= 1024 / columns ? 64 : 256;
+    const options = reductionShape(length, innerStride === 1 ? inner : 1, context);
+    const { columns } = options;
     context.call(
       {
         template: "reduce",
         name: `reduce_${kind}_${columns === 1 ? "rows" : "columns"}`,
-        options: { workgroupSize, columns, kind },
+        options: { ...options, kind },
         arguments: {
           x: bufferArgument(place),
           out: bufferArgument(context.allocate(node.results[0]!)),
@@ -45,11 +43,6 @@ export function reductionRule(op: ReductionOp, kind: Reduction): (typeof tensorR
       strided(product(outer, ceilDiv(inner, columns)), context),
     );
   };
-}
-
-/** The smallest power of two that is not below n. */
-function powerOfTwo(n: number): number {
-  return 2 ** Math.ceil(Math.log2(n));
 }
 
 /** A tensor as three axes, the middle one to be reduced. */

@@ -5,6 +5,13 @@ import { uncoveredOnGpu, uncoveredRules } from "../uncovered.ts";
 import { attentionRule } from "./attention.ts";
 import { cachedAttention } from "./cached-attention.ts";
 import { embeddingRule } from "./embedding.ts";
+import {
+  attentionGradientRule,
+  crossEntropyGradientRule,
+  crossEntropyRule,
+  embeddingGradientRule,
+  rmsNormGradientRule,
+} from "./gradients.ts";
 import { anyTernaryProducts, linearRule, ternaryMatmulRule } from "./matmul.ts";
 import { reductionRule } from "./reduction.ts";
 import { quantizeRule, rmsNormRule, softmaxRule } from "./row-wise.ts";
@@ -30,6 +37,11 @@ export const gpuRules: RuleTable = {
   rope: ropeRule,
   cache_write: cacheWriteRule,
   attention: attentionRule,
+  cross_entropy: crossEntropyRule,
+  cross_entropy_gradient: crossEntropyGradientRule,
+  embedding_gradient: embeddingGradientRule,
+  rms_norm_gradient: rmsNormGradientRule,
+  attention_gradient: attentionGradientRule,
 };
 
 /** Neighbours that the GPU class computes together. */

@@ -29,21 +29,24 @@ extern "C" __global__ void __launch_bounds__(32) reduce(
       const float b = x[from + u32(l) * stride];
       total = a + b;
     }
-    slots[local] = total;
+    const float mine = total;
+    const i32 local_1 = threadIdx.x;
+    slots[local_1] = mine;
     __syncthreads();
     for (i32 distance = 16; distance >= 8; distance = distance >> 1) {
-      if (local < distance) {
-        const float a_1 = slots[local];
-        const float b_1 = slots[u32(local) + distance];
-        slots[local] = a_1 + b_1;
+      if (local_1 < distance) {
+        const float a_1 = slots[local_1];
+        const float b_1 = slots[u32(local_1) + distance];
+        slots[local_1] = a_1 + b_1;
       }
       __syncthreads();
     }
-    if (member == 0 && i < inner) {
-      const float found = slots[column];
-      out[u32(o) * inner + i] = __fdiv_rn(found, float(length));
-    }
+    const float total_1 = slots[local_1 % 8];
     __syncthreads();
+    total = total_1;
+    if (member == 0 && i < inner) {
+      out[u32(o) * inner + i] = __fdiv_rn(total, float(length));
+    }
   }
 }
 

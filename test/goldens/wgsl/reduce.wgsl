@@ -39,20 +39,23 @@ fn reduce(
       let b = x[from_ + l * stride];
       total = a + b;
     }
-    slots[local] = total;
+    let mine = total;
+    let local_1 = i32(local_index);
+    slots[local_1] = mine;
     workgroupBarrier();
     for (var distance = 16; distance >= 8; distance = distance >> 1u) {
-      if (local < distance) {
-        let a_1 = slots[local];
-        let b_1 = slots[local + distance];
-        slots[local] = a_1 + b_1;
+      if (local_1 < distance) {
+        let a_1 = slots[local_1];
+        let b_1 = slots[local_1 + distance];
+        slots[local_1] = a_1 + b_1;
       }
       workgroupBarrier();
     }
-    if (member == 0 && i < inner) {
-      let found = slots[column];
-      out[o * inner + i] = found / f32(length);
-    }
+    let total_1 = slots[local_1 % 8];
     workgroupBarrier();
+    total = total_1;
+    if (member == 0 && i < inner) {
+      out[o * inner + i] = total / f32(length);
+    }
   }
 }
