@@ -44,7 +44,10 @@ test.each(["tensor", "row", "group 12"])("scales by %s", async (scale) => {
       for (const name of ["acc", "rows", "alpha"]) {
         if (expected[name]) expectSameBits(outputs[name]!, expected[name], name);
       }
-      for (const name of ["y", "dx"]) expect(relativeL2(outputs[name]!, expected[name]!)).toBeLessThan(1e-6);
+      expect(relativeL2(outputs.y!, expected.y!)).toBeLessThan(1e-6);
+      // Gradients are multiplied with codes in 16 bits, but in f32 with groups of them.
+      const close = scale === "group 12" ? 1e-6 : 1e-3;
+      expect(relativeL2(outputs.dx!, expected.dx!)).toBeLessThan(close);
     }
   }
 });

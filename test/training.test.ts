@@ -24,6 +24,15 @@ describe("the reference implementation's training run", () => {
     }
   });
 
+  test("gradients of the first step on the WASM target", async () => {
+    const graph = runForwardPipeline(gradient(await nanoGraph(), { loss: "loss" }));
+    const program = await WasmProgram.compile({ run: graph });
+    const { outputs } = program.run("run", { inputs: nanoBatch(0), parameters: await nanoTensors("model") });
+    for (const [path, want] of Object.entries(await nanoTensors("grads_step0"))) {
+      expect(relativeL2(outputs[gradientName(path)]!, want), path).toBeLessThan(1e-4);
+    }
+  });
+
   /** Runs the first steps of the run and compares each loss and gradient norm; gives the states in the end. */
   async function train(steps: number, run: Run): Promise<Readonly<Record<string, Tensor>>> {
     let states: Readonly<Record<string, Tensor>> = await nanoTensors("model");
@@ -33,7 +42,8 @@ describe("the reference implementation's training run", () => {
       states = result.states;
       expect(Math.abs(result.outputs.loss!.data[0]! / loss - 1), `loss of step ${step}`).toBeLessThan(1e-3);
       const norm = result.outputs.gradient_norm!.data[0]! / nanoTraining.grad_norms[step]!;
-      expect(Math.abs(norm - 1), `gradient norm of step ${step}`).toBeLessThan(1e-2);
+      // Rounding in one step flips codes in the next ones, so that runs part: at first slowly.
+      expect(Math.abs(norm - 1), `gradient norm of step ${step}`).toBeLessThan(step < 5 ? 1e-3 : 5e-2);
     }
     return states;
   }

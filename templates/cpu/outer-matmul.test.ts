@@ -16,24 +16,36 @@ const shapes = [
   [6, 70, 530],
 ] as const;
 
-/** Fails unless out = a @ b within the bound of a sum in any order. */
+/**
+ * Fails unless out = a @ b within the bound of a sum in any order, and where b is codes with scales a row, of half a
+ * code of the largest a[i, l] * scale[l] of each panel for each code of b.
+ */
 function expectOuter(
   out: Float32Array,
   a: (i: number, p: number) => number,
   b: (p: number, j: number) => number,
   [m, n, p]: readonly [number, number, number],
+  fixedPointScales?: Float32Array,
 ): void {
   for (let i = 0; i < m; i++) {
+    const largest = new Float64Array(Math.ceil(p / 256));
+    for (let l = 0; l < p && fixedPointScales; l++) {
+      const panel = Math.floor(l / 256);
+      largest[panel] = Math.max(largest[panel]!, Math.abs(a(i, l) * fixedPointScales[l]!));
+    }
     for (let j = 0; j < n; j++) {
       let sum = 0;
-      let magnitude = 0;
+      let allowed = 0;
       for (let l = 0; l < p; l++) {
         const product = a(i, l) * b(l, j);
         sum += product;
-        magnitude += Math.abs(product);
+        allowed += (p + 4) * 2 ** -24 * Math.abs(product);
+        if (fixedPointScales) {
+          allowed += (largest[Math.floor(l / 256)]! / 65_534) * Math.abs(b(l, j) / fixedPointScales[l]!);
+        }
       }
       const error = Math.abs(out[i * n + j]! - sum);
-      expect(error, `${i}, ${j}`).toBeLessThanOrEqual((p + 4) * 2 ** -24 * magnitude);
+      expect(error, `${i}, ${j}`).toBeLessThanOrEqual(allowed);
     }
   }
 }
@@ -59,15 +71,16 @@ async function multiply(right: Right, shape: readonly [number, number, number], 
     out,
     b: host.place(right.bytes),
     scales: host.place(right.scales),
-    scratch: host.place(new Float32Array(256 * 72)),
+    scratch: host.place(new Float32Array(256 * 72 + 128)),
     ...{ m, n, p, aRow, aColumn, bStride: right.stride, groupSize: right.groupSize },
   };
-  const items = Math.ceil(m / 64) * Math.ceil(n / 64);
+  const items = Math.ceil(m / 64) * Math.ceil(n / 256);
   kernel({ ...common, begin: 0, end: 1 });
   kernel({ ...common, begin: 1, end: items });
   expect([...out.data.subarray(m * n)]).toEqual([42, 42, 42, 42]);
   const element = (i: number, l: number) => a.data[i * aRow + l * aColumn]!;
-  expectOuter(out.data.subarray(0, m * n), element, right.value, shape);
+  const fixedPointScales = right.options.scaled ? right.scales : undefined;
+  expectOuter(out.data.subarray(0, m * n), element, right.value, shape, fixedPointScales);
 }
 
 describe.each(shapes)("m = %i, n = %i, p = %i", (...shape) => {
@@ -111,4 +124,27 @@ describe.each(shapes)("m = %i, n = %i, p = %i", (...shape) => {
     };
     await multiply(right, shape, false);
   });
+});
+
+test("in fixed point zeros, what is next to nothing, and what is no number stay in their rows", async () => {
+  const kernel = await host.compile("outer-matmul.ts", "outerMatmul", {
+    ...{ b: "int8", scaled: true, grouped: false, byColumns: false },
+  });
+  host.reset();
+  const rows = [0, 1e-38, 2 ** -99, 1, Number.NaN, Number.POSITIVE_INFINITY];
+  const [m, n, p] = [rows.length, 8, 6];
+  const a = Float32Array.from({ length: m * p }, (_, i) => (i % p === 3 ? rows[Math.floor(i / p)]! : 0));
+  const out = host.place(new Float32Array(m * n));
+  const given = {
+    a: host.place(a),
+    b: host.place(new Int8Array(p * n).fill(-128)),
+    scales: host.place(new Float32Array(p).fill(1)),
+    scratch: host.place(new Float32Array(256 * 72 + 128)),
+    ...{ out, m, n, p, aRow: p, aColumn: 1, bStride: n, groupSize: n, begin: 0, end: 1 },
+  };
+  kernel(given);
+  const first = rows.map((_, row) => out.data[row * n]!);
+  expect(first.slice(0, 2).every((value) => Math.abs(value) <= 1e-38 * 128)).toBe(true);
+  expect(first[2]).toBeCloseTo(-128 * 2 ** -99, 100);
+  expect(first.slice(3)).toEqual([-128, Number.NaN, Number.NaN]);
 });

@@ -2,9 +2,8 @@ import {
   type Buffer,
   type f32,
   f32x4,
-  i8x16,
   type i32,
-  type Registers,
+  i32x4,
   registers,
   type Static,
   select,
@@ -12,55 +11,50 @@ import {
   unroll,
   v128,
 } from "bitloom/kernel";
+import { prepareDecode } from "./decode.ts";
 import {
-  type DenseWeight,
-  decode1,
-  decode8,
-  decodeTernary1,
-  decodeTernary16,
-  prepareDecode,
-} from "./decode.ts";
+  inFixedPoint,
+  LEFT,
+  leftStride,
+  type OuterOperands,
+  PANEL_COLUMNS,
+  PANEL_LENGTH,
+  PANEL_ROWS,
+  packLeft,
+  unpackRight,
+  WORTH,
+} from "./outer-panels.ts";
 
-/** What a specialization of {@link outerMatmul} fixes. */
-export interface OuterMatmulOptions {
-  /** Element type of b in memory; "ternary" is the interleaved block layout. */
-  b: DenseWeight | "ternary";
-  /** Whether row p of b is multiplied with a scale. */
-  scaled: boolean;
-  /** Ternary with scales per group of `groupSize` columns. */
-  grouped: boolean;
-  /** a is read by columns: aRow is 1. Otherwise by rows, and aColumn is 1. */
-  byColumns: boolean;
-}
-
-/** Rows and columns of out in a work item; rows of b in a panel, which stays in a first-level cache. */
-const ITEM_ROWS = 64;
-const ITEM_COLUMNS = 64;
-const PANEL_ROWS = 256;
-const PANEL_COLUMNS = 8;
+/** Columns of out in a work item; its rows are those of a panel. */
+const ITEM_COLUMNS = 256;
 
 /**
- * out = a @ b in f32 with b row-major along the columns of out: what gradients of linear layers are. For dx = g @ W,
- * a is g [rows, N] and b the weight [N, K]; for dW = g^T @ x, a is g read by columns and b the activations [rows, K].
- * Eight columns of b at a time are unpacked, scaled and kept in scratch memory, then multiplied with 64 rows of a. Where
- * a is read by columns it is rearranged first, because strides of whole rows share few lines of a cache.
+ * out = a @ b with b row-major along the columns of out: what gradients of linear layers are. For dx = g @ W, a is g
+ * [rows, N] and b the weight [N, K]; for dW = g^T @ x, a is g read by columns and b the activations [rows, K].
+ * Panels of 256 that are summed over, 64 rows of a and then eight columns of b after one another, are unpacked into
+ * scratch memory and multiplied there.
  *
- * @param a f32, element (i, p) at i * aRow + p or, by columns, at i + p * aColumn
+ * Where b is codes with a scale a row, int8 or ternary, panels are multiplied in integers: a, times the scales, has 16
+ * bits relative to the largest of its row in the panel, M, and 32767 * 128 * 256 < 2^31. Beside the rounding of sums of
+ * f32, an element of out is off by at most the sum over panels of M / 65534 * (sum of magnitudes of b's codes). Nothing
+ * depends on the engine or the number of threads. Other b are multiplied in f32.
+ *
+ * @param a f32, element (i, p) at i * aRow + p * aColumn
  * @param b [p, n] with bStride elements between rows, seen as bytes; ternary: packed codes of n columns
  * @param scales scaled: f32 of row i of b at i; grouped: f32[ceil(p/4)][groups][4]; else never read
  * @param out f32[m, n], contiguous
- * @param scratch per thread: f32[256 * 8], and by columns f32[256 * 64] behind
+ * @param scratch per thread: i32[256 * (8 + 64) + 2 * 64]
  * @param p rows of b, which are summed over
- * @param begin first item; an item is 64 rows and 64 columns of out, ceil(m/64) * ceil(n/64) in all
+ * @param begin first item; an item is 64 rows and 256 columns of out, ceil(m/64) * ceil(n/256) in all
  * @param end one past the last item
  */
 export function outerMatmul(
-  options: Static<OuterMatmulOptions>,
+  options: Static<OuterOperands>,
   a: Buffer<f32>,
   b: Buffer<u8>,
   scales: Buffer<f32>,
   out: Buffer<f32>,
-  scratch: Buffer<f32>,
+  scratch: Buffer<i32>,
   m: i32,
   n: i32,
   p: i32,
@@ -71,121 +65,43 @@ export function outerMatmul(
   begin: i32,
   end: i32,
 ): void {
+  const fixed = inFixedPoint(options);
   const zero = f32x4.splat(0);
   const constants = registers(4, zero);
   prepareDecode(options.b, constants);
-  const groupBlocks = (groupSize + 63) >> 6;
-  const groups = (n + groupSize - 1) / groupSize;
-  const tail = n % groupSize;
-  const blocks = (n / groupSize) * groupBlocks + ((tail + 63) >> 6);
 
-  /** Where the blocks of columns from `column`'s group on begin in a ternary row. */
-  const groupStart = (row: i32, group: i32): i32 =>
-    ((row >> 2) * blocks + group * groupBlocks) * 64 + (row & 3) * 16;
-
-  /** b[row, column] with its scale. */
-  const element = (row: i32, column: i32): f32 => {
-    let value: f32 = 0;
-    if (options.b === "ternary") {
-      const group = column / groupSize;
-      value = decodeTernary1(b, groupStart(row, group), column - group * groupSize);
-      if (options.grouped) value = value * scales[((row >> 2) * groups + group) * 4 + (row & 3)]!;
-    } else {
-      value = f32x4.extractLane(decode1(options.b, constants, b, row * bStride + column), 0);
-    }
-    if (options.scaled) value = value * scales[row]!;
-    return value;
-  };
-
-  /** b[row, column..column+7] with their scale. */
-  const eight = (row: i32, column: i32, to: Registers<v128>): void => {
-    if (options.b === "ternary") {
-      const from = groupStart(row, 0) + (column & -64) + (column & 15);
-      const sixteen = registers(4, zero);
-      const bytes = v128.load64Zero(b, from);
-      decodeTernary16(i8x16.shrU(bytes, ((column & 63) >> 4) << 1), sixteen);
-      to[0] = sixteen[0]!;
-      to[1] = sixteen[1]!;
-    } else {
-      decode8(options.b, constants, b, row * bStride + column, to);
-    }
-    if (options.scaled) {
-      const scale = v128.load32Splat(scales, row);
-      to[0] = f32x4.mul(to[0]!, scale);
-      to[1] = f32x4.mul(to[1]!, scale);
-    }
-  };
-
-  /** Rows first..last-1 of b and eight columns from `column` on, of which `columns` exist, to scratch. */
-  const unpack = (first: i32, last: i32, column: i32, columns: i32): void => {
-    if (columns === PANEL_COLUMNS && !options.grouped) {
-      for (let row = first; row < last; row++) {
-        const lanes = registers(2, zero);
-        eight(row, column, lanes);
-        v128.store(scratch, (row - first) * PANEL_COLUMNS, lanes[0]!);
-        v128.store(scratch, (row - first) * PANEL_COLUMNS + 4, lanes[1]!);
-      }
-    } else {
-      for (let row = first; row < last; row++) {
-        for (let c: i32 = 0; c < PANEL_COLUMNS; c++) {
-          let value: f32 = 0;
-          if (c < columns) value = element(row, column + c);
-          scratch[(row - first) * PANEL_COLUMNS + c] = value;
+  /** Four rows of the item, from its row r on, times the panel of b, to row `row` of out, of which `rows` exist. */
+  const multiply = (r: i32, row: i32, rows: i32, first: i32, last: i32, column: i32, columns: i32): void => {
+    const acc = registers(8, zero);
+    let left = LEFT + (r >> 2) * leftStride(options);
+    const steps = fixed ? (last - first + 1) >> 1 : last - first;
+    const stop = steps * PANEL_COLUMNS;
+    for (let right: i32 = 0; right < stop; right += PANEL_COLUMNS) {
+      const low = v128.load(scratch, right);
+      const high = v128.load(scratch, right + 4);
+      for (const u of unroll(4)) {
+        const x = v128.load32Splat(scratch, left + u);
+        if (fixed) {
+          acc[2 * u] = i32x4.add(acc[2 * u]!, i32x4.dotI16x8S(x, low));
+          acc[2 * u + 1] = i32x4.add(acc[2 * u + 1]!, i32x4.dotI16x8S(x, high));
+        } else {
+          acc[2 * u] = f32x4.add(acc[2 * u]!, f32x4.mul(x, low));
+          acc[2 * u + 1] = f32x4.add(acc[2 * u + 1]!, f32x4.mul(x, high));
         }
       }
+      left += 4;
     }
-  };
-
-  /** Rows row..row+63 of a, of which `rows` exist, and its columns first..last-1: four rows of one column side by side. */
-  const rearrange = (row: i32, rows: i32, first: i32, last: i32): void => {
-    for (let r: i32 = 0; r < rows; r += 4) {
-      let to = PANEL_ROWS * (PANEL_COLUMNS + r);
-      for (let i = first; i < last; i++) {
-        const from = i * aColumn + row + r;
-        if (r + 4 <= rows) v128.store(scratch, to, v128.load(a, from));
-        else for (const u of unroll(4)) scratch[to + u] = a[from + select(r + u < rows, u, 0)]!;
-        to += 4;
-      }
-    }
-  };
-
-  /**
-   * Four rows of out from `row` on, of which `rows` exist, times the panel in scratch; `offset` is the first row's place
-   * in its item.
-   */
-  const multiply = (
-    row: i32,
-    offset: i32,
-    rows: i32,
-    first: i32,
-    last: i32,
-    column: i32,
-    columns: i32,
-  ): void => {
-    const acc = registers(8, zero);
-    const at = registers(4, row);
-    for (const r of unroll(4)) {
-      if (options.byColumns) at[r] = PANEL_ROWS * (PANEL_COLUMNS + offset) + r;
-      else at[r] = select(r < rows, row + r, row) * aRow + first;
-    }
-    let panel: i32 = 0;
-    for (let i = first; i < last; i++) {
-      const low = v128.load(scratch, panel);
-      const high = v128.load(scratch, panel + 4);
-      for (const r of unroll(4)) {
-        const x = options.byColumns ? v128.load32Splat(scratch, at[r]!) : v128.load32Splat(a, at[r]!);
-        acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(x, low));
-        acc[2 * r + 1] = f32x4.add(acc[2 * r + 1]!, f32x4.mul(x, high));
-        at[r] = at[r]! + (options.byColumns ? 4 : 1);
-      }
-      panel += PANEL_COLUMNS;
-    }
-    for (const r of unroll(4)) {
-      if (r < rows) {
-        const to = (row + r) * n + column;
+    for (const u of unroll(4)) {
+      if (u < rows) {
+        const to = (row + u) * n + column;
+        let low = acc[2 * u]!;
+        let high = acc[2 * u + 1]!;
+        if (fixed) {
+          const worth = v128.load32Splat(scratch, WORTH + r + u);
+          low = f32x4.mul(f32x4.convertI32x4S(low), worth);
+          high = f32x4.mul(f32x4.convertI32x4S(high), worth);
+        }
         if (columns === PANEL_COLUMNS) {
-          let low = acc[2 * r]!;
-          let high = acc[2 * r + 1]!;
           if (first > 0) {
             low = f32x4.add(low, v128.load(out, to));
             high = f32x4.add(high, v128.load(out, to + 4));
@@ -195,7 +111,7 @@ export function outerMatmul(
         } else {
           for (const c of unroll(PANEL_COLUMNS)) {
             if (c < columns) {
-              let sum = f32x4.extractLane(acc[2 * r + Math.floor(c / 4)]!, c % 4);
+              let sum = f32x4.extractLane(c < 4 ? low : high, c % 4);
               if (first > 0) sum = sum + out[to + c]!;
               out[to + c] = sum;
             }
@@ -207,18 +123,31 @@ export function outerMatmul(
 
   const columnItems = (n + ITEM_COLUMNS - 1) / ITEM_COLUMNS;
   for (let item = begin; item < end; item++) {
-    const firstRow = (item / columnItems) * ITEM_ROWS;
-    const lastRow = select(firstRow + ITEM_ROWS < m, firstRow + ITEM_ROWS, m);
+    const row = (item / columnItems) * PANEL_ROWS;
+    const rows = select(row + PANEL_ROWS < m, PANEL_ROWS, m - row);
     const firstColumn = (item % columnItems) * ITEM_COLUMNS;
     const lastColumn = select(firstColumn + ITEM_COLUMNS < n, firstColumn + ITEM_COLUMNS, n);
-    for (let first: i32 = 0; first < p; first += PANEL_ROWS) {
-      const last = select(first + PANEL_ROWS < p, first + PANEL_ROWS, p);
-      if (options.byColumns) rearrange(firstRow, lastRow - firstRow, first, last);
+    for (let first: i32 = 0; first < p; first += PANEL_LENGTH) {
+      const last = select(first + PANEL_LENGTH < p, first + PANEL_LENGTH, p);
+      packLeft(options, a, scales, scratch, aRow, aColumn, row, rows, first, last);
       for (let column = firstColumn; column < lastColumn; column += PANEL_COLUMNS) {
         const columns = select(column + PANEL_COLUMNS <= n, PANEL_COLUMNS, n - column);
-        unpack(first, last, column, columns);
-        for (let row = firstRow; row < lastRow; row += 4) {
-          multiply(row, row - firstRow, lastRow - row, first, last, column, columns);
+        unpackRight(
+          options,
+          b,
+          scales,
+          scratch,
+          constants,
+          n,
+          bStride,
+          groupSize,
+          first,
+          last,
+          column,
+          columns,
+        );
+        for (let r: i32 = 0; r < rows; r += 4) {
+          multiply(r, row + r, rows - r, first, last, column, columns);
         }
       }
     }

@@ -15,9 +15,8 @@ import { ceilDiv, product } from "../symbols.ts";
 const F32_BYTES = 4;
 /** Rows and columns of one work item, and the scratch memory of one thread, of templates/cpu/outer-matmul.ts. */
 const ITEM_ROWS = 64;
-const ITEM_COLUMNS = 64;
-const PANEL_BYTES = 256 * 8 * F32_BYTES;
-const REARRANGED_BYTES = 256 * ITEM_ROWS * F32_BYTES;
+const ITEM_COLUMNS = 256;
+const PANEL_BYTES = (256 * (8 + ITEM_ROWS) + 2 * ITEM_ROWS) * F32_BYTES;
 /** Scratch rows over the keys that templates/cpu/attention-gradient.ts needs. */
 const ATTENTION_ROWS = 8;
 /** Columns of one work item where threads share columns. */
@@ -48,13 +47,12 @@ function outerMatmul(
   context: RuleContext,
 ): void {
   const grouped = right.group !== undefined;
-  const byColumns = left.row === 1;
-  context.needScratch(PANEL_BYTES + (byColumns ? REARRANGED_BYTES : 0));
+  context.needScratch(PANEL_BYTES);
   context.call(
     {
       template: "outer-matmul",
       name: `${name}_${right.b}${grouped ? "_grouped" : ""}`,
-      options: { b: right.b, scaled: right.scaled, grouped, byColumns },
+      options: { b: right.b, scaled: right.scaled, grouped, byColumns: left.row === 1 },
       arguments: {
         ...right.arguments,
         a: left.a,
