@@ -27,6 +27,11 @@ export interface TernaryMatmulOptions extends OutputOptions {
   tileRows: 1 | 4;
 }
 
+/** A lane sums two products of -128..128 for eight weights: so many blocks of 64 stay below 2^13. */
+const MOST_LOW_BLOCKS = 3;
+/** And so many, times 2^14, below 2^31; in threes. */
+const MOST_COMBINED_BLOCKS = 63;
+
 /**
  * Ternary matrix multiplication out[row, column] = epilogue(sum_k q[row, k] * w[column, k]).
  *
@@ -39,8 +44,9 @@ export interface TernaryMatmulOptions extends OutputOptions {
  * @param sums i32[m], sum of each row's activation codes; never read when grouped
  * @param scales f32[ceil(n/4)][ceil(k/groupSize)][4] when grouped; otherwise never read
  * @param out f32[m, n], contiguous
- * @param scratch per thread, tileRows * ((relaxed ? 0 : 64 * blocks) + (grouped ? 8 * groups : 0)) i16 where
- *   blocks = sum over groups of ceil(groupLength/64)
+ * @param scratch per thread, i16; with blocks = sum over groups of ceil(groupLength/64) these are for one row
+ *   (relaxed ? 0 : 64 * blocks) + (grouped ? 8 * groups : 0), and for four rows (relaxed ? (grouped ? 32 * groups : 0) :
+ *   128 * blocks + 64)
  * @param groupSize weights per group; never read unless grouped
  * @param begin first item; an item is a group of 4 output columns, ceil(n/4) in all
  * @param end one past the last item
@@ -68,7 +74,7 @@ export function ternaryMatmul(
     groupLength = groupSize;
   }
   const blocks = (groups - 1) * ((groupLength + 63) >> 6) + ((k - (groups - 1) * groupLength + 63) >> 6);
-  const corrections = options.relaxed ? 0 : options.tileRows * 64 * blocks;
+  const corrections = options.relaxed ? 0 : 64 * blocks;
 
   // Constants live in locals, so that engines keep them in registers; in the loops they would be rebuilt.
   const zero = i32x4.splat(0);
@@ -88,9 +94,9 @@ export function ternaryMatmul(
   const rowStart = (row: i32): i32 => select(row < m, row, m - 1) * stride;
 
   /**
-   * Fills the scratch for a tile of rows: without relaxed SIMD the activations as i16, even bytes of 16 and
-   * then odd ones, each 64 codes taking 8 vectors; with groups the sums of the activations that meet each
-   * group's blocks. A tail block meets activations of the next group too: its padding has code 1, and the sum
+   * Fills the scratch for a tile of rows: one row without relaxed SIMD as i16, even bytes of 16 and then odd
+   * ones, each 64 codes taking 8 vectors; with groups the sums of the activations that meet each group's
+   * blocks. A tail block meets activations of the next group too: its padding has code 1, and the sum
    * takes them away again.
    */
   const prepare = (row: i32): void => {
@@ -107,8 +113,8 @@ export function ternaryMatmul(
               total = i32x4.add(total, i32x4.extaddPairwiseI16x8S(i16x8.extaddPairwiseI8x16S(x)));
             }
             if (!options.relaxed) {
-              // One row meets codes masked in place, worth 4^j times themselves: all products get factor 64.
-              const shift = options.tileRows === 1 ? 6 - 2 * j : 0;
+              // The codes are masked in place, worth 4^j times themselves: all products get factor 64.
+              const shift = 6 - 2 * j;
               v128.store(scratch, to + 8 * j, i16x8.shrS(i16x8.shl(x, 8), 8 - shift));
               v128.store(scratch, to + 8 * j + 32, i16x8.shl(i16x8.shrS(x, 8), shift));
             }
@@ -122,12 +128,16 @@ export function ternaryMatmul(
     }
   };
 
-  /** Stores columns column..column+3 of one row; `total` lacks the row's sum unless grouped. */
-  const finish = (total: v128, row: i32, column: i32): void => {
-    let acc = total;
-    if (!options.grouped) acc = i32x4.sub(total, i32x4.splat(sums[row]!));
+  /** Stores columns column..column+3 of one row. */
+  const store = (acc: v128, row: i32, column: i32): void => {
     if (options.grouped) storeColumns(options, "f32", out, acc, row, column, n);
     else storeColumns(options, "i32", out, acc, row, column, n);
+  };
+
+  /** The same where `total` is of offset codes, without the row's sum unless grouped. */
+  const finish = (total: v128, row: i32, column: i32): void => {
+    if (options.grouped) store(total, row, column);
+    else store(i32x4.sub(total, i32x4.splat(sums[row]!)), row, column);
   };
 
   /** One row times four columns: memory is read strictly forward, every 16 bytes of codes once or twice. */
@@ -212,58 +222,25 @@ export function ternaryMatmul(
     const totals = registers(4, zero);
     for (const half of unroll(2)) {
       let from = (item * blocks) << 6;
-      let widened: i32 = 0;
       for (let g: i32 = 0; g < groups; g++) {
         const limit = from + (blocksOf(g) << 6);
         const acc = registers(8, zero);
-        if (options.relaxed) {
-          let q = g * groupLength;
-          for (let w = from; w < limit; w += 64) {
-            let x0 = v128.load(codes, w + 32 * half);
-            let x1 = v128.load(codes, w + 32 * half + 16);
-            for (const j of unroll(4)) {
-              const u0 = v128.and(x0, field);
-              const u1 = v128.and(x1, field);
-              for (const r of unroll(4)) {
-                const a = v128.load(activations, start[r]! + q + 16 * j);
-                acc[2 * r] = i32x4.relaxedDotI8x16I7x16AddS(a, u0, acc[2 * r]!);
-                acc[2 * r + 1] = i32x4.relaxedDotI8x16I7x16AddS(a, u1, acc[2 * r + 1]!);
-              }
-              x0 = i32x4.shrU(x0, 2);
-              x1 = i32x4.shrU(x1, 2);
+        let q = g * groupLength;
+        for (let w = from; w < limit; w += 64) {
+          let x0 = v128.load(codes, w + 32 * half);
+          let x1 = v128.load(codes, w + 32 * half + 16);
+          for (const j of unroll(4)) {
+            const u0 = v128.and(x0, field);
+            const u1 = v128.and(x1, field);
+            for (const r of unroll(4)) {
+              const a = v128.load(activations, start[r]! + q + 16 * j);
+              acc[2 * r] = i32x4.relaxedDotI8x16I7x16AddS(a, u0, acc[2 * r]!);
+              acc[2 * r + 1] = i32x4.relaxedDotI8x16I7x16AddS(a, u1, acc[2 * r + 1]!);
             }
-            q += 64;
+            x0 = i32x4.shrU(x0, 2);
+            x1 = i32x4.shrU(x1, 2);
           }
-        } else {
-          let x0 = zero;
-          let x1 = zero;
-          let q = widened;
-          const addFields = (index: i32): void => {
-            for (const j of unroll(2)) {
-              const u0 = v128.and(x0, lane);
-              const u1 = v128.and(x1, lane);
-              for (const r of unroll(4)) {
-                const a = v128.load(scratch, r * 64 * blocks + index + 8 * j);
-                acc[2 * r] = i32x4.add(acc[2 * r]!, i32x4.dotI16x8S(a, u0));
-                acc[2 * r + 1] = i32x4.add(acc[2 * r + 1]!, i32x4.dotI16x8S(a, u1));
-              }
-              x0 = i16x8.shrU(x0, 2);
-              x1 = i16x8.shrU(x1, 2);
-            }
-          };
-          for (let w = from; w < limit; w += 64) {
-            x0 = v128.load(codes, w + 32 * half);
-            x1 = v128.load(codes, w + 32 * half + 16);
-            addFields(q);
-            if (w > limit) break;
-            addFields(q + 16);
-            if (w > limit) break;
-            addFields(q + 32);
-            if (w > limit) break;
-            addFields(q + 48);
-            q += 64;
-          }
-          widened = q;
+          q += 64;
         }
         from = limit;
         for (const pair of unroll(2)) {
@@ -287,14 +264,97 @@ export function ternaryMatmul(
     }
   };
 
-  const tile = (row: i32, item: i32): void => {
-    if (options.tileRows === 1) vectorTile(row, item);
-    else matrixTile(row, item);
+  /** The weights w of columns 0 and 2 of an item with those w' of columns 1 and 3, as w + 2^14 w'. */
+  const combineColumns = (item: i32): void => {
+    let from = (item * blocks) << 6;
+    for (let to: i32 = 0; to < 128 * blocks; to += 128) {
+      for (const pair of unroll(2)) {
+        let x = v128.load(codes, from + 32 * pair);
+        let y = v128.load(codes, from + 32 * pair + 16);
+        for (const j of unroll(4)) {
+          const u = v128.and(x, field);
+          const v = v128.and(y, field);
+          const low = v128.or(i16x8.extendLowI8x16U(u), i16x8.shl(i16x8.extendLowI8x16U(v), 14));
+          const high = v128.or(i16x8.extendHighI8x16U(u), i16x8.shl(i16x8.extendHighI8x16U(v), 14));
+          v128.store(scratch, to + 32 * j + 8 * pair, i16x8.sub(low, i16x8.splat(0x4001)));
+          v128.store(scratch, to + 32 * j + 8 * pair + 16, i16x8.sub(high, i16x8.splat(0x4001)));
+          x = i16x8.shrU(x, 2);
+          y = i16x8.shrU(y, 2);
+        }
+      }
+      from += 64;
+    }
   };
 
-  if (options.relaxed && !options.grouped) {
+  /**
+   * Four rows times four columns, two columns in each product: the sums of columns 0 and 2 in the low 14 bits of a
+   * lane, which are taken out before they may be 2^13, and of columns 1 and 3 in the others.
+   */
+  const combinedTile = (row: i32, item: i32): void => {
+    const column = item << 2;
+    const lowSums = 128 * blocks;
+    const start = registers(4, stride);
+    for (const r of unroll(4)) start[r] = rowStart(row + r);
+    const totals = registers(4, zero);
+    let w: i32 = 0;
+    for (let g: i32 = 0; g < groups; g++) {
+      const limit = w + blocksOf(g) * 128;
+      let q = g * groupLength;
+      const sums = registers(4, zero);
+      while (w < limit) {
+        const acc = registers(8, zero);
+        for (const i of unroll(8)) v128.store(scratch, lowSums + 8 * i, zero);
+        const whole = w + MOST_COMBINED_BLOCKS * 128;
+        const end = select(whole < limit, whole, limit);
+        while (w < end) {
+          const safe = w + MOST_LOW_BLOCKS * 128;
+          const stop = select(safe < end, safe, end);
+          while (w < stop) {
+            const even = v128.load(scratch, w);
+            const odd = v128.load(scratch, w + 8);
+            for (const r of unroll(4)) {
+              const a = i16x8.load8x8S(activations, start[r]! + q);
+              acc[2 * r] = i32x4.add(acc[2 * r]!, i32x4.dotI16x8S(a, even));
+              acc[2 * r + 1] = i32x4.add(acc[2 * r + 1]!, i32x4.dotI16x8S(a, odd));
+            }
+            w += 16;
+            q += 8;
+          }
+          for (const i of unroll(8)) {
+            const low = i32x4.shrS(i32x4.shl(acc[i]!, 18), 18);
+            acc[i] = i32x4.sub(acc[i]!, low);
+            v128.store(scratch, lowSums + 8 * i, i32x4.add(v128.load(scratch, lowSums + 8 * i), low));
+          }
+        }
+        for (const r of unroll(4)) {
+          const even = v128.load(scratch, lowSums + 16 * r);
+          const odd = v128.load(scratch, lowSums + 16 * r + 8);
+          const high = i32x4.shrS(acc[2 * r]!, 14);
+          sums[r] = i32x4.add(sums[r]!, sumI32x4(even, high, odd, i32x4.shrS(acc[2 * r + 1]!, 14)));
+        }
+      }
+      for (const r of unroll(4)) {
+        if (options.grouped) {
+          const scale = v128.load(scales, column * groups + 4 * g);
+          totals[r] = f32x4.add(totals[r]!, f32x4.mul(f32x4.convertI32x4S(sums[r]!), scale));
+        } else {
+          totals[r] = sums[r]!;
+        }
+      }
+    }
+    for (const r of unroll(4)) if (row + r < m) store(totals[r]!, row + r, column);
+  };
+
+  const tile = (row: i32, item: i32): void => {
+    if (options.tileRows === 1) vectorTile(row, item);
+    else if (options.relaxed) matrixTile(row, item);
+    else combinedTile(row, item);
+  };
+
+  if (options.relaxed ? !options.grouped : options.tileRows === 4) {
     // The columns' codes stay in the first cache while all rows pass.
     for (let item = begin; item < end; item++) {
+      if (!options.relaxed) combineColumns(item);
       for (let row: i32 = 0; row < m; row += options.tileRows) tile(row, item);
     }
   } else {
