@@ -137,11 +137,13 @@ export async function load<
       const message = `${device.description} does not round to the nearest float: results differ from other devices' in their last bits.`;
       warn({ code: "OTHER_ROUNDING", message });
     }
-    const tokenizer = await Tokenizer.fromFiles(async (path) =>
-      manifest.files.some((file) => file.path === path)
-        ? new TextDecoder().decode(await readWhole(path))
-        : undefined,
-    );
+    const tokenizer = isLanguageModel(manifest)
+      ? await Tokenizer.fromFiles(async (path) =>
+          manifest.files.some((file) => file.path === path)
+            ? new TextDecoder().decode(await readWhole(path))
+            : undefined,
+        )
+      : undefined;
     const loadMs = performance.now() - started;
     const total = manifest.files.reduce((sum, { bytes }) => sum + bytes, 0);
     onProgress?.({ status: "ready", file: manifest.name, loaded: total, total, progress: 100 });

@@ -14,6 +14,9 @@ export * from "./quantize/index.ts";
 export {
   type AdamWOptions,
   adamW,
+  type BuildTrainingOptions,
+  type BuildTrainingReport,
+  buildTraining,
   type CompileTrainingOptions,
   compileTraining,
   constantRate,

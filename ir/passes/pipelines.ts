@@ -61,13 +61,14 @@ export function runForwardPipeline(graph: Graph, options: PipelineOptions = {}):
 /** Enough for the 64 largest, and one that tells whether the last of them has equals. */
 const CANDIDATES = 65;
 
-/**
- * The `prefill` entry of a traced language model: logits of the last position only, [batch, V], and the largest of
- * them.
- */
+/** A traced language model with the logits of the last position only, [batch, V], and what these need. */
+export function lastLogitsGraph(graph: Graph): Graph {
+  return runPasses(lastPosition(graph), [canonicalize, sinkSlices, canonicalize]);
+}
+
+/** The `prefill` entry of a traced language model: logits of the last position, and the largest of them. */
 export function prefillGraph(graph: Graph): Graph {
-  const last = runPasses(lastPosition(graph), [canonicalize, sinkSlices, canonicalize]);
-  return addCandidates(last, CANDIDATES);
+  return addCandidates(lastLogitsGraph(graph), CANDIDATES);
 }
 
 /** The `decode` entry: `prefill` for one token a sequence. */

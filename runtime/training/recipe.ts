@@ -1,3 +1,5 @@
+import { invalidOption } from "../options.ts";
+
 /** A parameter that is trained; what it is settles its first value. */
 export interface TrainedTensor {
   readonly path: string;
@@ -37,4 +39,33 @@ export interface TrainingRecipe {
   readonly evaluateEvery: number;
   /** Most sequences of an evaluation. */
   readonly evaluateSequences: number;
+}
+
+/**
+ * A recipe for another number of steps: schedules are stretched to it, linear between their values, and there are as many
+ * evaluations as before. The same number gives the same recipe.
+ */
+export function withSteps(recipe: TrainingRecipe, steps: number): TrainingRecipe {
+  if (!Number.isSafeInteger(steps) || steps < 1)
+    throw invalidOption("steps", "an integer of at least 1", steps);
+  if (steps === recipe.steps) return recipe;
+  const schedules = Object.entries(recipe.schedules).map(([name, values]) => [
+    name,
+    stretched(values, steps),
+  ]);
+  return {
+    ...recipe,
+    steps,
+    schedules: Object.fromEntries(schedules),
+    evaluateEvery: Math.ceil((recipe.evaluateEvery * steps) / recipe.steps),
+  };
+}
+
+/** So many values with the same first and last, and straight lines between those that were given. */
+function stretched(values: readonly number[], length: number): readonly number[] {
+  return Array.from({ length }, (_, i) => {
+    const place = (i * (values.length - 1)) / Math.max(1, length - 1);
+    const [before, after] = [values[Math.floor(place)]!, values[Math.ceil(place)]!];
+    return before + (after - before) * (place % 1);
+  });
 }

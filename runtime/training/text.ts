@@ -1,7 +1,14 @@
 import { BitloomError } from "../../errors/index.ts";
-import type { Tokenizer } from "../tokenizer.ts";
+import { Tokenizer } from "../tokenizer.ts";
+import { byteTokenizerFiles } from "./byte-tokenizer.ts";
 import type { TrainingRecipe } from "./recipe.ts";
 import { Windows } from "./windows.ts";
+
+/** The tokenizer of these files by name; undefined where its tokens are bytes. @throws BitloomError CORRUPT_FILE */
+export async function openTokenizer(files: Readonly<Record<string, string>>): Promise<Tokenizer | undefined> {
+  const isBytes = files["tokenizer.json"] === byteTokenizerFiles()["tokenizer.json"];
+  return isBytes ? undefined : Tokenizer.fromFiles(async (name) => files[name]);
+}
 
 /**
  * Texts as tokens, one after the other: the bytes of UTF-8, or what a tokenizer makes of them and, behind each, the

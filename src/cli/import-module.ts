@@ -3,11 +3,20 @@ import { createJiti } from "jiti";
 import { packageRoot } from "../../codegen/kernel/template-path.ts";
 import { userError } from "../dsl/located.ts";
 
+const imported = new Map<string, Promise<Record<string, unknown>>>();
+
 /**
  * Imports a user's TypeScript or JavaScript module. Its `bitloom` is this very package, installed beside it
  * or not, so that both sides agree on what a model is.
+ * A module is evaluated once.
  */
-export async function importModule(path: string): Promise<Record<string, unknown>> {
+export function importModule(path: string): Promise<Record<string, unknown>> {
+  const module = imported.get(path) ?? evaluate(path);
+  imported.set(path, module);
+  return module;
+}
+
+async function evaluate(path: string): Promise<Record<string, unknown>> {
   // Errors in a model name the line of its TypeScript.
   process.setSourceMapsEnabled(true);
   const built = `${packageRoot()}/dist`;

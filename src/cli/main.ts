@@ -65,8 +65,10 @@ const boundOptions = (command: Command) =>
     .option("--chunk <tokens>", "tokens of a prompt computed at once", integer(1))
     .option("--batch <rows>", "bound of every `batch` dimension", integer(1));
 
-boundOptions(program.command("build").description("compile a model into an artifact folder"))
-  .argument("[model]", modelArgument)
+boundOptions(
+  program.command("build").description("compile a model, or its training, into an artifact folder"),
+)
+  .argument("[model]", `${modelArgument}, or a training (training.ts)`)
   .requiredOption("--out <folder>", "where the artifact goes")
   .option("--target <targets>", "what to compile for, comma-separated: wasm, webgpu, cuda", nameList, [
     "wasm",

@@ -4,10 +4,16 @@ import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
 import { memorySource, type ParameterSource } from "../checkpoint/source.ts";
-import { type CompileProgress, writeArtifact } from "../compiler/artifact.ts";
+import { type CompileProgress, type WrittenArtifact, writeArtifact } from "../compiler/artifact.ts";
 import type { AnyModel } from "../dsl/model.ts";
 import { positiveInteger } from "../dsl/options.ts";
-import { lossGraph, stepOptions, type TrainingGraphOptions, trainingEntries } from "./train-step.ts";
+import {
+  lossGraph,
+  predictGraph,
+  stepOptions,
+  type TrainingGraphOptions,
+  trainingEntries,
+} from "./train-step.ts";
 
 export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weights"> {
   /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
@@ -19,6 +25,13 @@ export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weig
   readonly weights?: ParameterSource;
   /** Calls whose gradients are averaged to one step. Default 1. */
   readonly accumulation?: number;
+  /**
+   * Whether a language model gets one more entry, `predict`: from tokens i32 [batch, seq] to the logits after the last of
+   * them, f32 [batch, V]. Default false.
+   */
+  readonly predict?: boolean;
+  /** Further files of the artifact by name. */
+  readonly files?: Readonly<Record<string, string>>;
   /** What to compile for. Default: `wasm` alone. */
   readonly targets?: readonly TargetName[];
   /** Most threads a session may use; each has its own scratch memory. Default 32. */
@@ -29,30 +42,35 @@ export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weig
 
 /**
  * Compiles a model's training into an artifact that the runtime loads as any other. Its entries are those of
- * `TrainingEntries`; its states, which `Model.readState` and `writeState` reach by name, are the trained parameters
+ * `TrainingEntries`, and `predict` where it is asked for; its states, which `Model.readState` and `writeState` reach by name, are the trained parameters
  * (f32, by path, zero at load), `<path>.gradient`, and what the optimizer keeps.
  * @throws BitloomError of the model's description, INVALID_OPTION, INVALID_GRAPH, UNSUPPORTED_OP, WRITE_FAILED,
  *   ABORTED, MISSING_TENSOR and others of the weights, and LIMIT_EXCEEDED for a step that needs more memory than a target has
  */
-export async function compileTraining(model: AnyModel, options: CompileTrainingOptions): Promise<void> {
+export async function compileTraining(
+  model: AnyModel,
+  options: CompileTrainingOptions,
+): Promise<WrittenArtifact> {
   const { out, accumulation = 1, targets = ["wasm"], maxThreads = 32, verify } = options;
   // Where nothing is frozen there is nothing but constants.
-  const { signal, onProgress, weights = memorySource(new Map()) } = options;
+  const { signal, onProgress, weights = memorySource(new Map()), predict = false, files = {} } = options;
   positiveInteger("accumulation", accumulation);
   onProgress?.({ stage: "compiling the training step" });
   const graph = lossGraph(model, { ...options, weights });
-  const entries = Object.entries<Graph>({ ...trainingEntries(graph, accumulation, stepOptions(options)) });
-  const lowered = entries.map(([name, entry]) => [
+  const training = trainingEntries(graph, accumulation, stepOptions(options));
+  const logits = predict && lossGraph(model, { ...options, weights, loss: (traced) => traced });
+  const entries = { ...training, ...(logits && { predict: predictGraph(logits, training.evaluate) }) };
+  const lowered = Object.entries<Graph>(entries).map(([name, entry]) => [
     name,
     runForwardPipeline(entry, verify === undefined ? {} : { verify }),
   ]);
   const plan = await schedule(Object.fromEntries(lowered), { targets, maxThreads }).catch(lowerTheStep);
-  await writeArtifact(plan, {
+  return writeArtifact(plan, {
     out,
     name: model.name,
     weights,
     cudaArchitectures: [],
-    files: {},
+    files,
     ...(signal && { signal }),
     ...(onProgress && { onProgress }),
   });

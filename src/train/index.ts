@@ -1,6 +1,7 @@
 /** Training: losses, optimizers and the training step as graphs, and what compiles them. */
 export type { Evaluation, TrainedStep } from "../../runtime/training/index.ts";
 export { type AdamWOptions, adamW } from "./adamw.ts";
+export { type BuildTrainingOptions, type BuildTrainingReport, buildTraining } from "./build-training.ts";
 export { type CompileTrainingOptions, compileTraining } from "./compile-training.ts";
 export {
   constantRate,

@@ -13,6 +13,7 @@ import type { LanguageModel } from "../dsl/language-model.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { invalidOption } from "../dsl/options.ts";
 import { trainable } from "../quantize/trainable.ts";
+import type { CompileTrainingOptions } from "./compile-training.ts";
 import { familyConfig } from "./family-config.ts";
 import { requireContext, type Training } from "./training.ts";
 
@@ -58,6 +59,21 @@ export async function openStart(training: Training, base: string): Promise<Train
     await weights.close();
     throw error;
   }
+}
+
+/** What `compileTraining` takes of a training and its start. */
+export function stepOf(
+  { optimizer, batch, sequence, accumulation, clipNorm }: Training,
+  { weights, trained }: Pick<TrainingStart, "weights" | "trained">,
+): Omit<CompileTrainingOptions, "out"> {
+  return {
+    optimizer,
+    symbols: { batch: { max: batch }, seq: { max: sequence } },
+    accumulation,
+    parameters: trained.map(({ path }) => path),
+    weights,
+    ...(clipNorm !== undefined && { clipNorm }),
+  };
 }
 
 async function openModel(

@@ -2,10 +2,9 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
-import { Tokenizer } from "../../runtime/tokenizer.ts";
 import { byteTokenizerFiles } from "../../runtime/training/byte-tokenizer.ts";
 import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
-import { splitText, type TextWindows, tokenize } from "../../runtime/training/text.ts";
+import { openTokenizer, splitText, type TextWindows, tokenize } from "../../runtime/training/text.ts";
 import type { Training } from "./training.ts";
 
 /** The text of a training as tokens, and what makes text of them again. */
@@ -29,15 +28,11 @@ export async function readText(
   recipe: TrainingRecipe,
   base: string,
 ): Promise<TextData> {
-  const bytes = byteTokenizerFiles();
   const texts = await Promise.all(
     text.map((one) => (typeof one === "string" ? readWhole(resolve(base, one)) : Buffer.from(one.content))),
   );
-  const files = folder === undefined ? bytes : await tokenizerFiles(resolve(base, folder));
-  // Of which the folder of a model of bytes has a copy.
-  const isBytes = files["tokenizer.json"] === bytes["tokenizer.json"];
-  const tokenizer = isBytes ? undefined : await Tokenizer.fromFiles(async (name) => files[name]);
-  const tokens = tokenize(texts, recipe, tokenizer);
+  const files = folder === undefined ? byteTokenizerFiles() : await tokenizerFiles(resolve(base, folder));
+  const tokens = tokenize(texts, recipe, await openTokenizer(files));
   return {
     ...splitText(tokens, recipe),
     digest: createHash("sha256").update(new Uint8Array(tokens.buffer)).digest("hex"),
@@ -54,7 +49,8 @@ async function readWhole(path: string): Promise<Buffer> {
   });
 }
 
-async function tokenizerFiles(folder: string): Promise<Readonly<Record<string, string>>> {
+/** The files of a tokenizer by name. @throws BitloomError MISSING_FILE */
+export async function tokenizerFiles(folder: string): Promise<Readonly<Record<string, string>>> {
   const files: Record<string, string> = {
     "tokenizer.json": (await readWhole(join(folder, "tokenizer.json"))).toString("utf8"),
   };

@@ -7,7 +7,7 @@ import { makeValue } from "../../ir/builder.ts";
 import type { Graph, State, Value } from "../../ir/graph.ts";
 import { bindParameters } from "../../ir/passes/bind-parameters.ts";
 import { gradient, gradientName } from "../../ir/passes/gradient.ts";
-import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
+import { lastLogitsGraph, runForwardPipeline } from "../../ir/passes/pipelines.ts";
 import { recomputeActivations } from "../../ir/passes/recompute-activations.ts";
 import { wholeSequences } from "../../ir/passes/whole-sequences.ts";
 import { type RunPassesOptions, rebuild } from "../../ir/rewrite.ts";
@@ -113,6 +113,23 @@ export function trainingEntries(
     update: updated.finish({ ...graph, symbols: new Map(), inputs, outputs: [] }),
     evaluate: evaluated.finish({ ...graph, outputs: [lossOutput] }),
   };
+}
+
+/**
+ * What a language model predicts while it is trained: from tokens i32 [batch, seq] to `logits` after the last of them,
+ * f32 [batch, V].
+ * @param graph the model on whole sequences, before a loss is made of its logits
+ * @param evaluate the training's entry, whose states are read
+ */
+export function predictGraph(graph: Graph, { states: trained }: Graph): Graph {
+  const last = lastLogitsGraph(graph);
+  const states = new StepStates(last);
+  const names = new Set(trained.map(({ value }) => value.name));
+  for (const parameter of last.parameters) {
+    const path = pathOf(parameter);
+    if (names.has(path)) states.train(path, parameter, parameter);
+  }
+  return states.finish(last);
 }
 
 /** The loss, and the trained parameters with their gradients. */

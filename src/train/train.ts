@@ -23,11 +23,11 @@ import {
 import { readFloats } from "../checkpoint/read-floats.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
-import { type CompileTrainingOptions, compileTraining, lowerTheStep } from "./compile-training.ts";
+import { compileTraining, lowerTheStep } from "./compile-training.ts";
 import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
 import { recipeOf } from "./recipe.ts";
-import { openStart, type TrainingStart } from "./start.ts";
+import { openStart, stepOf, type TrainingStart } from "./start.ts";
 import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
 import { lossGraph, stepOptions, trainingEntries } from "./train-step.ts";
@@ -95,21 +95,6 @@ export async function train(training: Training, options: TrainOptions): Promise<
   } finally {
     await start.weights.close();
   }
-}
-
-/** The compiled step of a training. */
-function stepOf(
-  { optimizer, batch, sequence, accumulation, clipNorm }: Training,
-  { weights, trained }: TrainingStart,
-): Omit<CompileTrainingOptions, "out"> {
-  return {
-    optimizer,
-    symbols: { batch: { max: batch }, seq: { max: sequence } },
-    accumulation,
-    parameters: trained.map(({ path }) => path),
-    weights,
-    ...(clipNorm !== undefined && { clipNorm }),
-  };
 }
 
 async function runOn(

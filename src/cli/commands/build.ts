@@ -1,11 +1,16 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import type { TargetName } from "../../../codegen/schedule/plan.ts";
+import { BitloomError } from "../../../errors/index.ts";
+import type { TargetReport } from "../../compiler/artifact.ts";
 import { type CompileReport, compile } from "../../compiler/compile.ts";
 import type { HeadStorage } from "../../compiler/lower.ts";
+import { buildTraining } from "../../train/build-training.ts";
+import { isTraining, type Training } from "../../train/training.ts";
 import { compareLogits } from "../compare-logits.ts";
 import { formatDuration, formatTable, peakMemory } from "../format.ts";
+import { importModule } from "../import-module.ts";
 import { interruptible } from "../interrupt.ts";
 import { Progress } from "../progress.ts";
 import { openSubject, type Subject, type SubjectOptions } from "../subject.ts";
@@ -34,6 +39,8 @@ async function buildUntil(
   path: string | undefined,
   options: BuildOptions,
 ): Promise<void> {
+  const training = path === undefined ? undefined : await trainingIn(path);
+  if (training !== undefined) return buildTrainingIn(path!, training, signal, options);
   const subject = await openSubject(path, options);
   const { model } = subject;
   const { context, head } = options;
@@ -55,6 +62,50 @@ async function buildUntil(
   } finally {
     await subject.weights.close();
   }
+}
+
+/** The training that a file exports, if that is what it does. */
+async function trainingIn(path: string): Promise<Training | undefined> {
+  const isFile = await stat(path).then(
+    (entry) => entry.isFile(),
+    () => false,
+  );
+  if (!isFile) return undefined;
+  const { default: exported } = await importModule(resolve(path));
+  return isTraining(exported) ? exported : undefined;
+}
+
+/** What is said of a model alone. */
+const modelOptions = ["weights", "random", "head", "context", "chunk", "batch", "arch"] as const;
+
+async function buildTrainingIn(
+  path: string,
+  training: Training,
+  signal: AbortSignal,
+  options: BuildOptions,
+): Promise<void> {
+  const { out, target, maxThreads } = options;
+  const refused = modelOptions.find((name) => options[name] !== undefined);
+  if (refused !== undefined) {
+    throw new BitloomError("INVALID_OPTION", `${path} describes a training, which takes no --${refused}`, {
+      hint: "Leave the option out; the file says it all.",
+    });
+  }
+  const progress = new Progress();
+  const report = await buildTraining(training, {
+    out,
+    base: dirname(resolve(path)),
+    targets: target,
+    ...(maxThreads && { maxThreads }),
+    signal,
+    onProgress: ({ stage, loaded, total }) => progress.update(stage, loaded, total),
+  }).finally(() => progress.clear());
+  process.stdout.write(`${report.out}
+${formatTable([
+  ["parameters to train", report.parameters.toLocaleString("en-US")],
+  ...targetRows(report.targets),
+])}
+`);
 }
 
 async function compileTo(
@@ -123,14 +174,7 @@ ${formatTable([
       ? formatBytes(weights)
       : `${formatBytes(weights)}, ${(parameters.f32Bytes / weights).toFixed(1)} times smaller than f32`,
   ],
-  ...targets.flatMap(({ name, kernels, memoryBytes, unchecked, note }) => [
-    [
-      name,
-      `${kernels.count} kernels of ${formatBytes(kernels.bytes)}, ${formatBytes(memoryBytes)} of memory to run`,
-    ],
-    ...(note === undefined ? [] : [["", note]]),
-    ...(unchecked.length === 0 ? [] : [["", `loading does not check ${unchecked.join(", ")}`]]),
-  ]),
+  ...targetRows(targets),
   [
     "time",
     `${formatDuration(timings.graphMs)} for the graph, ${formatDuration(timings.weightsMs)} for the weights`,
@@ -138,4 +182,15 @@ ${formatTable([
   ["peak memory of this build", formatBytes(peakMemory())],
 ])}
 ${formatTable(ops)}`;
+}
+
+function targetRows(targets: readonly TargetReport[]): string[][] {
+  return targets.flatMap(({ name, kernels, memoryBytes, unchecked, note }) => [
+    [
+      name,
+      `${kernels.count} kernels of ${formatBytes(kernels.bytes)}, ${formatBytes(memoryBytes)} of memory to run`,
+    ],
+    ...(note === undefined ? [] : [["", note]]),
+    ...(unchecked.length === 0 ? [] : [["", `loading does not check ${unchecked.join(", ")}`]]),
+  ]);
 }

@@ -1,0 +1,139 @@
+import { BitloomError } from "../../errors/index.ts";
+import { type LoadOptions, load } from "../load.ts";
+import type { Model } from "../model.ts";
+import { readFile } from "../read-file.ts";
+import { type ArtifactLocation, resolveSource } from "../source.ts";
+import { TextStream } from "../text-stream.ts";
+import type { Tokenizer } from "../tokenizer.ts";
+import { byteTokenizerFiles } from "./byte-tokenizer.ts";
+import { type FilePieces, modelFiles } from "./model-files.ts";
+import { parseRecipe, RECIPE_FILE } from "./parse-recipe.ts";
+import { type PredictOptions, predictTokens } from "./predict.ts";
+import type { TrainingRecipe } from "./recipe.ts";
+import { openTokenizer, splitText, tokenize } from "./text.ts";
+import { firstParameters, readStates, Trainer, writeStates } from "./trainer.ts";
+
+const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
+
+/**
+ * Loads what `bitloom build` makes of a training, ready to learn from text.
+ *
+ * ```ts
+ * await using training = await loadTraining("/training/");
+ * const trainer = await training.start([text]);
+ * for await (const { step, loss } of trainer.run()) console.log(step, loss);
+ * for await (const piece of training.generate("Once upon")) console.log(piece);
+ * ```
+ * @throws BitloomError INVALID_INPUT for another artifact, INVALID_MANIFEST, CORRUPT_FILE, and as `load`
+ */
+export async function loadTraining(
+  location: ArtifactLocation,
+  options: LoadOptions = {},
+): Promise<CompiledTraining> {
+  const source = resolveSource(location);
+  const model = await load(source, options);
+  try {
+    const { signal, onProgress } = options;
+    // `load` has warned where hashes cannot be computed.
+    const verify = (options.verify ?? true) && globalThis.crypto?.subtle !== undefined;
+    const readText = async (path: string): Promise<string | undefined> => {
+      const file = model.manifest.files.find((candidate) => candidate.path === path);
+      return file && new TextDecoder().decode(await readFile(source, file, { signal, onProgress, verify }));
+    };
+    const text = await readText(RECIPE_FILE);
+    if (text === undefined) {
+      throw new BitloomError("INVALID_INPUT", `The artifact "${model.name}" is no training`, {
+        hint: "Build one of a file that exports defineTraining({ … }).",
+      });
+    }
+    const recipe = parseRecipe(text, model.manifest);
+    const files: Record<string, string> = {};
+    for (const name of tokenizerFileNames) {
+      const file = await readText(name);
+      if (file !== undefined) files[name] = file;
+    }
+    const tokenizerFiles = "tokenizer.json" in files ? files : byteTokenizerFiles();
+    return new CompiledTraining(model, recipe, await openTokenizer(tokenizerFiles), tokenizerFiles);
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
+}
+
+/** A loaded training. One call at a time, as of the model it holds. Release it with `dispose` or `using`. */
+export class CompiledTraining {
+  readonly model: Model;
+  readonly recipe: TrainingRecipe;
+  readonly #tokenizer: Tokenizer | undefined;
+  readonly #tokenizerFiles: Readonly<Record<string, string>>;
+
+  constructor(
+    model: Model,
+    recipe: TrainingRecipe,
+    tokenizer: Tokenizer | undefined,
+    tokenizerFiles: Readonly<Record<string, string>>,
+  ) {
+    this.model = model;
+    this.recipe = recipe;
+    this.#tokenizer = tokenizer;
+    this.#tokenizerFiles = tokenizerFiles;
+  }
+
+  /**
+   * Begins a run: first weights, from the seed, and text to learn from.
+   * @param texts whole documents; bytes are UTF-8
+   * @param recipe instead of the artifact's, such as one `withSteps`
+   * @throws BitloomError INVALID_INPUT for too little text, INVALID_OPTION for one that does not fit the vocabulary
+   */
+  async start(
+    texts: readonly (string | Uint8Array)[],
+    recipe: TrainingRecipe = this.recipe,
+  ): Promise<Trainer> {
+    const bytes = texts.map((text) => (typeof text === "string" ? new TextEncoder().encode(text) : text));
+    const windows = splitText(tokenize(bytes, recipe, this.#tokenizer), recipe);
+    const first = firstParameters(recipe);
+    const zeros = this.model.manifest.states!.flatMap(({ name, dims, bytes }) =>
+      first.has(name) ? [] : [[name, { dims: dims as number[], data: new Float32Array(bytes / 4) }] as const],
+    );
+    await writeStates(this.model, new Map([...first, ...zeros]));
+    return new Trainer(this.model, recipe, windows);
+  }
+
+  /**
+   * Continues a text with the weights as they are, in pieces as they come.
+   * @param prompt at least one token
+   * @throws BitloomError INVALID_OPTION, INVALID_INPUT for an empty prompt, INVALID_LOGITS, DEVICE_FAILED, BUSY, DISPOSED
+   */
+  async *generate(prompt: string, options: PredictOptions = {}): AsyncGenerator<string, void, void> {
+    const tokens = this.#tokenizer
+      ? this.#tokenizer.encode(prompt, false)
+      : [...new TextEncoder().encode(prompt)];
+    const decode = (tokens: readonly number[]) =>
+      this.#tokenizer?.decode(tokens) ?? new TextDecoder().decode(Uint8Array.from(tokens));
+    const stream = new TextStream(decode, tokens);
+    for await (const token of predictTokens(this.model, this.recipe, tokens, options)) {
+      const piece = stream.push(token);
+      if (piece !== "") yield piece;
+    }
+    const rest = stream.flush();
+    if (rest !== "") yield rest;
+  }
+
+  /** The model as it is, as the files of a Hugging Face folder, which `bitloom build` reads. */
+  async modelFiles(): Promise<ReadonlyMap<string, FilePieces>> {
+    const weights = await readStates(
+      this.model,
+      this.recipe.parameters.map(({ path }) => path),
+    );
+    return modelFiles(weights, this.recipe, this.#tokenizerFiles);
+  }
+
+  /** Releases memory and threads; a second call does nothing. */
+  dispose(): Promise<void> {
+    return this.model.dispose();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+}

@@ -1,0 +1,160 @@
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fc, test as property } from "@fast-check/vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { interpret } from "../../ir/interpret.ts";
+import { type Tensor, tensor } from "../../ir/tensor.ts";
+import {
+  type CompiledTraining,
+  firstParameters,
+  loadTraining,
+  withSteps,
+} from "../../runtime/training/index.ts";
+import { parseRecipe } from "../../runtime/training/parse-recipe.ts";
+import { relativeL2 } from "../../test/support/tolerance.ts";
+import { buildTraining, cosineRate, defineTraining, type TrainingOptions, train } from "./index.ts";
+import { lossGraph } from "./train-step.ts";
+
+const options: TrainingOptions = {
+  model: {
+    name: "tiny",
+    architecture: "BitNetForCausalLM",
+    vocabularySize: 256,
+    hiddenSize: 32,
+    intermediateSize: 64,
+    layers: 1,
+    heads: 2,
+    keyValueHeads: 1,
+    headDim: 16,
+    normEpsilon: 1e-5,
+    ropeTheta: 10_000,
+    contextLength: 32,
+    activation: "relu2",
+    tiedHead: true,
+    attentionBias: false,
+    mlpBias: false,
+    quantized: true,
+    bosToken: null,
+    eosTokens: [],
+  },
+  text: ["abc.txt"],
+  steps: 30,
+  batch: 4,
+  sequence: 16,
+  heldOut: 0.1,
+  evaluateEvery: 10,
+  learningRate: cosineRate(0.02, { warmup: 2 }),
+  seed: 7,
+};
+const training = defineTraining(options);
+const text = "abcdefgh".repeat(200);
+
+let folder: string;
+let loaded: CompiledTraining;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "bitloom-build-training-"));
+  await writeFile(join(folder, "abc.txt"), text);
+  await buildTraining(training, { out: join(folder, "artifact"), maxThreads: 1 });
+  loaded = await loadTraining(join(folder, "artifact"));
+});
+afterAll(async () => {
+  await loaded?.dispose();
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function generated(prompt: string, maxTokens: number): Promise<string> {
+  let whole = "";
+  for await (const piece of loaded.generate(prompt, { maxTokens })) whole += piece;
+  return whole;
+}
+
+test("a built training gives the losses and the files of the trainer in Node, each time that it is started", async () => {
+  const out = join(folder, "run");
+  const { losses, evaluations, model } = await train(training, { out, base: folder, threads: 1 });
+  for (const _ of ["first", "again"]) {
+    const trainer = await loaded.start([text]);
+    // A run that nobody asks for more goes on when it is asked again.
+    for await (const { step } of trainer.run()) if (step === 7) break;
+    expect(trainer.progress.losses).toHaveLength(7);
+    for await (const { step, heldOutLoss } of trainer.run())
+      expect(heldOutLoss !== undefined).toBe(step % 10 === 0);
+    expect(trainer.progress).toEqual({ losses, evaluations });
+  }
+  for (const [name, pieces] of await loaded.modelFiles()) {
+    const bytes = new Uint8Array(await new Blob([...pieces]).arrayBuffer());
+    expect(bytes, name).toEqual(new Uint8Array(await readFile(join(model, name))));
+  }
+  expect(await generated("abcdefghabcdefgh", 20)).toBe("abcdefghabcdefghabcd");
+});
+
+test("what a model predicts while it is trained is what it computes on whole sequences", async () => {
+  await loaded.start([text]);
+  const tokens = tensor("i32", [1, 9], Int32Array.from(new TextEncoder().encode("Hello 123")));
+  const { logits } = await loaded.model.call("predict", {
+    tokens: { data: tokens.data as Int32Array<ArrayBuffer>, dims: [1, 9] },
+  });
+  const parameters: Record<string, Tensor> = {};
+  for (const [path, { dims, data }] of firstParameters(loaded.recipe)) {
+    parameters[path] = tensor("f32", dims, data);
+  }
+  const graph = lossGraph(training.model!, { loss: (traced) => traced });
+  const { outputs } = interpret(graph, { inputs: { tokens }, parameters });
+  const want = tensor("f32", [1, 256], outputs.logits!.data.slice(8 * 256) as Float32Array<ArrayBuffer>);
+  expect(relativeL2({ ...want, data: logits!.data as Float32Array }, want)).toBeLessThan(1e-5);
+});
+
+test("what cannot be trained or continued is refused", async () => {
+  await expect(loaded.start(["short"])).rejects.toMatchObject({ code: "INVALID_INPUT" });
+  await expect(generated("", 1)).rejects.toMatchObject({ code: "INVALID_INPUT" });
+  const partly = defineTraining({ ...options, trainable: ({ kind }) => kind === "norm" });
+  await expect(buildTraining(partly, { out: join(folder, "partly") })).rejects.toMatchObject({
+    code: "INVALID_OPTION",
+  });
+  expect(() => withSteps(loaded.recipe, 0)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+});
+
+describe("a recipe", () => {
+  const parse = (changed: object) =>
+    parseRecipe(JSON.stringify({ ...loaded.recipe, ...changed }), loaded.model.manifest);
+
+  test("is read as it was written", () => expect(parse({})).toEqual(loaded.recipe));
+
+  test.each<[string, object]>([
+    ["a length that is none", { batch: 0 }],
+    ["more than the artifact has room for", { sequence: 17 }],
+    ["a step in parts that the artifact has not", { accumulation: 2 }],
+    ["a parameter that is no state", { parameters: [{ path: "other.weight", dims: [2], kind: "linear" }] }],
+    ["too few rates", { schedules: { learning_rate: [1] } }],
+    ["no rate", { schedules: {} }],
+  ])("is refused with its field: %s", (_, changed) => {
+    expect(() => parse(changed)).toThrow(
+      expect.objectContaining({
+        code: "INVALID_MANIFEST",
+        location: expect.stringMatching(/^training\.json/),
+      }),
+    );
+  });
+
+  property.prop([
+    fc.array(fc.integer({ min: -1000, max: 1000 }), { minLength: 1 }),
+    fc.integer({ min: 1, max: 99 }),
+  ])("for other steps keeps its schedules' first, last and order", (unsorted, steps) => {
+    const values = unsorted.toSorted((a, b) => a - b);
+    const recipe = { ...loaded.recipe, steps: values.length, schedules: { learning_rate: values } };
+    const { learning_rate: stretched } = withSteps(recipe, steps).schedules;
+    expect(stretched).toHaveLength(steps);
+    expect(stretched![0]).toBe(values[0]);
+    if (steps > 1) expect(stretched!.at(-1)).toBe(values.at(-1));
+    expect(stretched!.toSorted((a, b) => a - b)).toEqual(stretched);
+  });
+});
+
+test("another artifact is no training", async () => {
+  const manifest = JSON.parse(await readFile(join(folder, "artifact", "manifest.json"), "utf8"));
+  const other = join(folder, "other");
+  await cp(join(folder, "artifact"), other, { recursive: true });
+  manifest.files = manifest.files.filter(({ path }: { path: string }) => path !== "training.json");
+  await writeFile(join(other, "manifest.json"), JSON.stringify(manifest));
+  await expect(loadTraining(other)).rejects.toMatchObject({ code: "INVALID_INPUT" });
+});

@@ -1,0 +1,68 @@
+import { resolve } from "node:path";
+import type { TargetName } from "../../codegen/schedule/plan.ts";
+import { BitloomError } from "../../errors/index.ts";
+import { RECIPE_FILE } from "../../runtime/training/parse-recipe.ts";
+import type { CompileProgress, TargetReport } from "../compiler/artifact.ts";
+import { compileTraining } from "./compile-training.ts";
+import { recipeOf } from "./recipe.ts";
+import { openStart, stepOf } from "./start.ts";
+import { tokenizerFiles } from "./text-data.ts";
+import type { Training } from "./training.ts";
+
+export interface BuildTrainingOptions {
+  /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
+  readonly out: string;
+  /** What the training's paths are relative to. Default: the working folder. */
+  readonly base?: string;
+  /** What to compile for. Default: `wasm` alone. */
+  readonly targets?: readonly TargetName[];
+  /** Most threads a session may use; each has its own scratch memory. Default 32. */
+  readonly maxThreads?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: CompileProgress) => void;
+}
+
+/** What a build made of a training, for people. */
+export interface BuildTrainingReport {
+  readonly out: string;
+  readonly parameters: number;
+  readonly targets: readonly TargetReport[];
+}
+
+/**
+ * Compiles a training to an artifact that runs wherever `loadTraining` of `bitloom/training` does, on text that is given
+ * there: the step's kernels, the recipe and the tokenizer. First weights are made there, from the seed.
+ * @throws BitloomError INVALID_OPTION for a training that goes on from weights or freezes some, MISSING_FILE for a
+ *   tokenizer, and as `compileTraining`
+ */
+export async function buildTraining(
+  training: Training,
+  { base = ".", ...options }: BuildTrainingOptions,
+): Promise<BuildTrainingReport> {
+  const start = await openStart(training, base);
+  const { model, weights, trained, digest, tokenizer } = start;
+  try {
+    if (digest !== undefined || trained.length < model.parameters().length) {
+      throw new BitloomError(
+        "INVALID_OPTION",
+        "Only a training from first weights, of all of them, can be built",
+        {
+          hint: "Leave out `weights` and `trainable`, or train it here with `bitloom train`.",
+        },
+      );
+    }
+    const { targets } = await compileTraining(model, {
+      ...options,
+      ...stepOf(training, start),
+      predict: true,
+      files: {
+        [RECIPE_FILE]: JSON.stringify(recipeOf(training, start)),
+        ...(tokenizer !== undefined && (await tokenizerFiles(tokenizer))),
+      },
+    });
+    const sizes = trained.map(({ dims }) => dims.reduce((product, dim) => product * dim, 1));
+    return { out: resolve(options.out), parameters: sizes.reduce((sum, size) => sum + size, 0), targets };
+  } finally {
+    await weights.close();
+  }
+}
