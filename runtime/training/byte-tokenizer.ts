@@ -1,5 +1,5 @@
 /** Bytes a token can stand for, and so the tokens of a model of bytes. */
-const BYTES = 256;
+export const BYTES = 256;
 
 /**
  * The character that stands for a byte in a byte-level tokenizer: itself where it is printable in Latin-1, and else one of
@@ -13,10 +13,21 @@ function byteCharacters(): readonly string[] {
   });
 }
 
-/** The files of a tokenizer whose tokens are the bytes of UTF-8, by name, as Hugging Face has them. */
-export function byteTokenizerFiles(): Readonly<Record<string, string>> {
-  const vocab = Object.fromEntries(byteCharacters().map((character, byte) => [character, byte]));
-  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
+/**
+ * The files of a tokenizer of bytes, by name, as Hugging Face has them: tokens are the bytes of UTF-8.
+ * @param merges pairs of tokens that become one, the first of them token 256
+ */
+export function byteTokenizerFiles(
+  merges: readonly (readonly [number, number])[] = [],
+): Readonly<Record<string, string>> {
+  const tokens = [...byteCharacters()];
+  const pairs = merges.map((pair) => {
+    const [left, right] = pair.map((token) => tokens[token]!) as [string, string];
+    tokens.push(left + right);
+    return [left, right];
+  });
+  const vocab = Object.fromEntries(tokens.map((token, id) => [token, id]));
+  const byteLevel = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: true };
   const tokenizer = {
     version: "1.0",
     truncation: null,
@@ -26,7 +37,7 @@ export function byteTokenizerFiles(): Readonly<Record<string, string>> {
     pre_tokenizer: byteLevel,
     post_processor: null,
     decoder: byteLevel,
-    model: { type: "BPE", dropout: null, unk_token: null, fuse_unk: false, vocab, merges: [] },
+    model: { type: "BPE", dropout: null, unk_token: null, fuse_unk: false, vocab, merges: pairs },
   };
   return {
     "tokenizer.json": JSON.stringify(tokenizer),

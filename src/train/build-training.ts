@@ -57,7 +57,7 @@ export async function buildTraining(
       predict: true,
       files: {
         [RECIPE_FILE]: JSON.stringify(recipeOf(training, start)),
-        ...(tokenizer !== undefined && (await tokenizerFiles(tokenizer))),
+        ...(tokenizer !== undefined && (await tokenizerFiles({ text: training.text, tokenizer }, base))),
       },
     });
     const sizes = trained.map(({ dims }) => dims.reduce((product, dim) => product * dim, 1));

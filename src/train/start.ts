@@ -28,8 +28,8 @@ export interface TrainingStart {
   readonly trained: readonly ParameterDeclaration[];
   /** What the saved model's config.json says; null for a model of one's own. */
   readonly config: TrainingRecipe["config"];
-  /** The folder that has the tokenizer; undefined where tokens are bytes. */
-  readonly tokenizer: string | undefined;
+  /** As the training has it, or the folder of `weights`; undefined where tokens are bytes. */
+  readonly tokenizer: Training["tokenizer"];
 }
 
 /**
@@ -53,7 +53,7 @@ export async function openStart(training: Training, base: string): Promise<Train
       ...opened,
       digest: folder === undefined ? undefined : await digestOf(weights, parameters),
       trained: parameters.filter(({ path }) => trained.has(path)),
-      tokenizer: tokenizer === undefined ? tokenizerOf(folder) : resolve(base, tokenizer),
+      tokenizer: tokenizer ?? tokenizerOf(folder),
     };
   } catch (error) {
     await weights.close();

@@ -2,9 +2,10 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
-import { byteTokenizerFiles } from "../../runtime/training/byte-tokenizer.ts";
+import { BYTES, byteTokenizerFiles } from "../../runtime/training/byte-tokenizer.ts";
 import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
 import { openTokenizer, splitText, type TextWindows, tokenize } from "../../runtime/training/text.ts";
+import { learnBytePairs } from "./byte-pairs.ts";
 import type { Training } from "./training.ts";
 
 /** The text of a training as tokens, and what makes text of them again. */
@@ -24,20 +25,24 @@ const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_tem
  *   INVALID_INPUT for too little text
  */
 export async function readText(
-  { text, tokenizer: folder }: Pick<Training, "text" | "tokenizer">,
+  source: Pick<Training, "text" | "tokenizer">,
   recipe: TrainingRecipe,
   base: string,
 ): Promise<TextData> {
-  const texts = await Promise.all(
-    text.map((one) => (typeof one === "string" ? readWhole(resolve(base, one)) : Buffer.from(one.content))),
-  );
-  const files = folder === undefined ? byteTokenizerFiles() : await tokenizerFiles(resolve(base, folder));
-  const tokens = tokenize(texts, recipe, await openTokenizer(files));
+  const files = await tokenizerFiles(source, base);
+  const tokens = tokenize(await readTexts(source, base), recipe, await openTokenizer(files));
   return {
     ...splitText(tokens, recipe),
     digest: createHash("sha256").update(new Uint8Array(tokens.buffer)).digest("hex"),
     files,
   };
+}
+
+/** UTF-8. */
+async function readTexts({ text }: Pick<Training, "text">, base: string): Promise<readonly Uint8Array[]> {
+  return Promise.all(
+    text.map((one) => (typeof one === "string" ? readWhole(resolve(base, one)) : Buffer.from(one.content))),
+  );
 }
 
 async function readWhole(path: string): Promise<Buffer> {
@@ -49,8 +54,19 @@ async function readWhole(path: string): Promise<Buffer> {
   });
 }
 
-/** The files of a tokenizer by name. @throws BitloomError MISSING_FILE */
-export async function tokenizerFiles(folder: string): Promise<Readonly<Record<string, string>>> {
+/**
+ * The files by name of the tokenizer that a training asks for; one that is made for its text is made here.
+ * @throws BitloomError MISSING_FILE
+ */
+export async function tokenizerFiles(
+  { text, tokenizer }: Pick<Training, "text" | "tokenizer">,
+  base: string,
+): Promise<Readonly<Record<string, string>>> {
+  if (tokenizer === undefined) return byteTokenizerFiles();
+  if (typeof tokenizer === "object") {
+    return byteTokenizerFiles(learnBytePairs(await readTexts({ text }, base), tokenizer.vocabulary - BYTES));
+  }
+  const folder = resolve(base, tokenizer);
   const files: Record<string, string> = {
     "tokenizer.json": (await readWhole(join(folder, "tokenizer.json"))).toString("utf8"),
   };

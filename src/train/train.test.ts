@@ -8,6 +8,7 @@ import { byteTokenizerFiles, Windows } from "../../runtime/training/index.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { compileCheckpoint } from "../compiler/checkpoint.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
+import { learnBytePairs } from "./byte-pairs.ts";
 import {
   defineTraining,
   type LearningRate,
@@ -131,6 +132,8 @@ describe("a training that cannot be", () => {
     ["text that is none", { text: [{ path: "abc.txt" } as unknown as TrainingText] }],
     ["a rate that is a number", { learningRate: 1e-3 as unknown as LearningRate }],
     ["all text held out", { heldOut: 1 }],
+    ["a vocabulary without the bytes", { tokenizer: { vocabulary: 255 } }],
+    ["half a token", { tokenizer: { vocabulary: 300.5 } }],
     ["an unknown option", { epochs: 3 } as Partial<TrainingOptions>],
     ["a BitNet without BitLinear", { model: { ...config, quantized: false } }],
   ])("is refused where it is described: %s", (_, changed) => {
@@ -141,6 +144,7 @@ describe("a training that cannot be", () => {
     ["no such text", "MISSING_FILE", { text: ["nowhere.txt"] }],
     ["too little text", "INVALID_INPUT", { sequence: 32, heldOut: 0.001 }],
     ["a vocabulary below the bytes", "INVALID_OPTION", { model: { ...config, vocabularySize: 255 } }],
+    ["a vocabulary below the tokenizer's", "INVALID_OPTION", { tokenizer: { vocabulary: 260 } }],
     ["a step beyond all memory", "LIMIT_EXCEEDED", { batch: 4_000_000 }],
   ])("is refused before anything is written: %s", async (_, code, changed) => {
     const out = join(folder, "refused");
@@ -156,6 +160,28 @@ test("tokens of the byte tokenizer are the bytes of a text", async () => {
   const tokens = [...new TextEncoder().encode(text)];
   expect(tokenizer!.encode(text)).toEqual(tokens);
   expect(tokenizer!.decode(tokens)).toBe(text);
+});
+
+test("a tokenizer that is made for a text has its frequent words as tokens, and reads any other text too", async () => {
+  const text = "low lower lowest, and new newer newest; ".repeat(20);
+  const texts = [text, "newer and low"].map((one) => new TextEncoder().encode(one));
+  const merges = learnBytePairs(texts, 12);
+  expect(merges.length).toBe(12);
+  // "we" is in four of the words; of "lo" and "ow", which are equally frequent, the lower bytes come first.
+  expect(merges.slice(0, 2).map((pair) => String.fromCharCode(...pair))).toEqual(["we", "lo"]);
+  const files = byteTokenizerFiles(merges);
+  const tokenizer = await Tokenizer.fromFiles(async (name) => files[name]);
+  const tokens = tokenizer!.encode(text);
+  expect(Math.max(...tokens)).toBe(256 + 11);
+  expect(tokens.length).toBeLessThan(text.length / 2);
+  for (const any of [text, "Grüße,  lower\n 世界!"]) {
+    expect(tokenizer!.decode(tokenizer!.encode(any))).toBe(any);
+  }
+  const few = learnBytePairs([new TextEncoder().encode("aaa")], 100);
+  expect(few).toEqual([
+    [0x61, 0x61],
+    [256, 0x61],
+  ]);
 });
 
 test("an epoch has every window once, in another order than the one before", () => {

@@ -1,3 +1,4 @@
+import { BYTES } from "../../runtime/training/byte-tokenizer.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import { languageModel } from "../dsl/families/index.ts";
 import type { LanguageModel } from "../dsl/language-model.ts";
@@ -31,11 +32,11 @@ export interface TrainingOptions {
   /** Text files, relative to the file that holds the configuration, and texts themselves; one after the other. */
   readonly text: readonly TrainingText[];
   /**
-  /**
-   * A folder with tokenizer.json. Default: `weights`, if that has one. Without, tokens are the bytes of UTF-8, and the
-   * model needs a vocabulary of at least 256.
+   * A folder with tokenizer.json; or how many tokens a tokenizer has that is made for this text, of bytes and the pairs
+   * that are frequent in it. Default: `weights`, if that has one. Without, tokens are the bytes of UTF-8. The model needs a
+   * vocabulary that has room for them.
    */
-  readonly tokenizer?: string;
+  readonly tokenizer?: string | { readonly vocabulary: number };
   /** Updates of the parameters. */
   readonly steps: number;
   /** Sequences of one call. */
@@ -72,7 +73,7 @@ export interface Training
   /** Of the family that the model is of, if it is of one. */
   readonly config: LanguageModelConfig | undefined;
   readonly weights: string | undefined;
-  readonly tokenizer: string | undefined;
+  readonly tokenizer: TrainingOptions["tokenizer"];
   readonly clipNorm: number | undefined;
 }
 
@@ -129,10 +130,11 @@ export function defineTraining(options: TrainingOptions): Training {
   if (!Array.isArray(text) || text.length === 0 || !text.every(isText)) {
     throw invalidOption("text", "a list of one or more paths or { content: string }", text);
   }
-  for (const [name, path] of Object.entries({ tokenizer, weights })) {
-    if (path !== undefined && typeof path !== "string")
-      throw invalidOption(name, "the path of a folder", path);
+  if (tokenizer !== undefined && !isPath(tokenizer) && !isVocabulary(tokenizer)) {
+    throw invalidOption("tokenizer", "the path of a folder or { vocabulary: 256 or more }", tokenizer);
   }
+  if (weights !== undefined && !isPath(weights))
+    throw invalidOption("weights", "the path of a folder", weights);
   if (typeof trainable !== "function" && !(Array.isArray(trainable) && trainable.every(isPath))) {
     throw invalidOption("trainable", "a list of paths, or a filter such as onlyCorrections", trainable);
   }
@@ -174,6 +176,11 @@ export function defineTraining(options: TrainingOptions): Training {
     evaluateSequences,
     checkpointEvery,
   };
+}
+
+/** One that has all bytes. */
+function isVocabulary(tokenizer: { readonly vocabulary: number } | null): boolean {
+  return Number.isSafeInteger(tokenizer?.vocabulary) && tokenizer!.vocabulary >= BYTES;
 }
 
 function isText(text: TrainingText): boolean {
