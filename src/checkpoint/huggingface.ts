@@ -47,10 +47,12 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
   const { places, close } = await openTensors(folder);
   try {
     const declared = { ...config.model, tiedHead: config.tiedHead ?? !places.has("lm_head.weight") };
-    const family = { ...declared, architecture: namedArchitecture(declared, places) };
-    const declarations = familyParameters(family);
-    const linears = new Set(declarations.filter(({ kind }) => kind === "bitLinear").map(moduleOf));
+    const named = { ...declared, architecture: namedArchitecture(declared, places) };
+    const weights = familyParameters(named).filter(({ kind }) => kind === "bitLinear");
+    const linears = new Set(weights.map(moduleOf));
     const isBitLinear = (module: string) => linears.has(module) && isConverted(module, config);
+    const family = { ...named, correctionRanks: correctionRanks(weights, isBitLinear, places) };
+    const declarations = familyParameters(family);
     // Only a BitLinear has a norm of its own.
     const tensors = declarations.filter(({ path }) => {
       const owner = /^(.*)\.rms_norm\.weight$/.exec(path)?.[1];
@@ -70,6 +72,26 @@ export async function openCheckpoint(folder: string): Promise<Checkpoint> {
     await close();
     throw error;
   }
+}
+
+/** A BitLinear with `lrc_U` [out, rank] beside its weight has a low-rank correction; config.json knows of none. */
+function correctionRanks(
+  weights: readonly ParameterDeclaration[],
+  isBitLinear: (module: string) => boolean,
+  places: ReadonlyMap<string, TensorPlace>,
+): Readonly<Record<string, number>> {
+  const ranks: Record<string, number> = {};
+  for (const weight of weights) {
+    const place = places.get(`${moduleOf(weight)}.lrc_U`);
+    if (place === undefined || !isBitLinear(moduleOf(weight))) continue;
+    const [out, most] = [weight.dims[0]!, Math.min(...weight.dims)];
+    const [rows, rank = 0, ...rest] = place.tensor.shape;
+    if (rows !== out || rank < 1 || rank > most || rest.length > 0) {
+      throw wrongTensor(place.file, place.tensor, `F32, F16 or BF16 [${out}, rank], a rank of 1 to ${most}`);
+    }
+    ranks[moduleOf(weight)] = rank;
+  }
+  return ranks;
 }
 
 function sourceOf(

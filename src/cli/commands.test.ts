@@ -153,10 +153,20 @@ it("run prints token ids where there is no tokenizer, as --tokens takes them", a
 
 it("convert makes a checkpoint that builds, and refuses to make one of it again", async () => {
   await writeTinyLlama(join(folder, "llama"));
-  const { status, stdout, stderr } = await run("convert", "llama", "--out", "bitnet", "--subln", "every");
+  const { status, stdout, stderr } = await run(
+    "convert",
+    "llama",
+    "--out",
+    "bitnet",
+    "--subln",
+    "every",
+    "--lrc-rank",
+    "25%",
+  );
   expect(stderr).not.toContain("error");
   expect(status).toBe(0);
   expect(stdout).toContain("14 projections are BitLinear, 14 norms of weight one inserted");
+  expect(stdout).toMatch(/\n +down_proj +2 +4 +\S+ \w+ +\d\d\.\d %\n +all +14 /);
   expect((await run("build", "bitnet", "--out", "bitnet-artifact")).status).toBe(0);
   const again = await run("convert", "bitnet", "--out", "again");
   expect(again.status).toBe(1);

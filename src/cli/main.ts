@@ -27,6 +27,11 @@ function decimal(minimum: number, maximum = Number.POSITIVE_INFINITY) {
   };
 }
 
+/** `5%` or `5`. */
+function percentage(text: string): number {
+  return decimal(0, 100)(text.replace(/%$/, ""));
+}
+
 function tokenList(text: string): number[] {
   return text.split(",").map((id) => integer(0)(id.trim()));
 }
@@ -126,6 +131,16 @@ program
       .default("output"),
   )
   .option("--stage-one", "insert the norms alone and leave all projections in full precision")
+  .option(
+    "--lrc-rank <percent>",
+    "add a low-rank correction to each projection, of a rank in percent of its smaller size, such as 5%",
+    percentage,
+  )
+  .addOption(
+    new Option("--lrc-init <start>", "how corrections begin: without effect, or with the best approximation")
+      .choices(["zeros", "svd_residual"])
+      .default("svd_residual"),
+  )
   .action(async (folder, options) => (await import("./commands/convert.ts")).convert(folder, options));
 
 boundOptions(

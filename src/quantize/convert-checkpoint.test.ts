@@ -6,8 +6,9 @@ import { interpret } from "../../ir/interpret.ts";
 import { tensor } from "../../ir/tensor.ts";
 import { printGraph } from "../../ir/text/print.ts";
 import { load } from "../../runtime/index.ts";
+import { checkpoints } from "../../test/support/checkpoints.ts";
 import { tinyLlama, writeTinyLlama } from "../../test/support/llama-folder.ts";
-import { readTensors } from "../../test/support/safetensors.ts";
+import { type RawTensor, readTensors, writeTensors } from "../../test/support/safetensors.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { readFloats } from "../checkpoint/read-floats.ts";
@@ -15,6 +16,7 @@ import { compileCheckpoint } from "../compiler/checkpoint.ts";
 import { languageModel, llama } from "../dsl/index.ts";
 import { convertToBitnet, type SubLNPlacement } from "./convert.ts";
 import {
+  type CheckpointCorrections,
   type ConvertCheckpointOptions,
   convertCheckpoint,
   isBitnetCheckpoint,
@@ -88,10 +90,13 @@ describe("a converted checkpoint", () => {
     expect(await readFile(join(out, "generation_config.json"), "utf8")).toBe(generation);
   });
 
-  it.each<SubLNPlacement>(["output", "every"])(
-    "with SubLN %s builds, and runs as the interpreter does",
-    async (subln) => {
-      const { checkpoint } = await converted({ subln });
+  it.each<[SubLNPlacement, CheckpointCorrections | undefined]>([
+    ["output", undefined],
+    ["every", { rankPercentage: 25 }],
+  ])(
+    "with SubLN %s and corrections %j builds, and runs as the interpreter does",
+    async (subln, corrections) => {
+      const { checkpoint } = await converted({ subln, ...(corrections && { corrections }) });
       const model = languageModel(checkpoint.config);
       const read = model
         .parameters()
@@ -121,6 +126,47 @@ describe("a converted checkpoint", () => {
     },
   );
 
+  it("has the corrections that it is asked for, a BitNet checkpoint too, and they are found when it is opened", async () => {
+    const { out, checkpoint: plain } = await converted();
+    await plain.source.close();
+    const before = await readTensors(join(out, "model.safetensors"));
+    const corrected = join(folder, "corrected");
+    const corrections = { rankPercentage: 25, init: "zeros" } as const;
+    const report = await convertCheckpoint(out, { out: corrected, corrections });
+    expect(report).toMatchObject({ converted: 0, norms: 0 });
+    expect(report.corrections.map(({ rank }) => rank)).toEqual([4, 2, 2, 4, 4, 4, 4, 4, 2, 2, 4, 4, 4, 4]);
+    const { config, source } = await openCheckpoint(corrected);
+    await source.close();
+    expect(config.correctionRanks).toEqual(
+      Object.fromEntries(report.corrections.map(({ path, rank }) => [path, rank])),
+    );
+    const after = await readTensors(join(corrected, "model.safetensors"));
+    for (const [path, expected] of before) expect(after.get(path)).toEqual(expected);
+    const u = after.get("model.layers.1.mlp.down_proj.lrc_U")!;
+    expect(u).toMatchObject({ shape: [16, 4], dtype: "F32" });
+    expect(u.bytes.every((byte) => byte === 0)).toBe(true);
+    // With a factor of another size, with none beside it, and beside what is no BitLinear, it is refused.
+    const spoiled = async (change: (tensors: Map<string, RawTensor>) => void) => {
+      const tensors = new Map(after);
+      change(tensors);
+      await writeTensors(join(corrected, "model.safetensors"), tensors);
+      return openCheckpoint(corrected);
+    };
+    const path = "model.layers.0.self_attn.q_proj.lrc_U";
+    const factor = after.get(path)!;
+    await expect(
+      spoiled((tensors) => tensors.set(path, { ...factor, shape: [4, 16] })),
+    ).rejects.toMatchObject({
+      code: "INVALID_TENSOR",
+    });
+    await expect(spoiled((tensors) => tensors.delete(path.replace("U", "V")))).rejects.toMatchObject({
+      code: "MISSING_TENSOR",
+    });
+    await expect(spoiled((tensors) => tensors.set("lm_head.lrc_U", factor))).rejects.toMatchObject({
+      code: "INVALID_TENSOR",
+    });
+  });
+
   it("comes about in two stages as in one", async () => {
     const first = await converted({ stageOne: true });
     await first.checkpoint.source.close();
@@ -140,8 +186,19 @@ describe("a converted checkpoint", () => {
     await checkpoint.source.close();
     const target = join(folder, "refused");
     await expect(convertCheckpoint(out, { out: target })).rejects.toMatchObject({ code: "INVALID_OPTION" });
-    const options = { out: target, stageOne: true, subln: "every" } as const;
-    await expect(convertCheckpoint(source, options)).rejects.toMatchObject({ code: "INVALID_OPTION" });
+    for (const options of [
+      { stageOne: true, subln: "every" },
+      { stageOne: true, corrections: { rankPercentage: 5 } },
+      { corrections: { rankPercentage: 0 } },
+    ] as const) {
+      await expect(convertCheckpoint(source, { out: target, ...options })).rejects.toMatchObject({
+        code: "INVALID_OPTION",
+      });
+    }
+    const { folder: packed } = checkpoints["bitnet-tiny-packed"];
+    await expect(
+      convertCheckpoint(packed, { out: target, corrections: { rankPercentage: 5 } }),
+    ).rejects.toMatchObject({ code: "INVALID_TENSOR" });
     await expect(convertCheckpoint(join(folder, "nothing"), { out: target })).rejects.toMatchObject({
       code: "MISSING_FILE",
     });

@@ -1,6 +1,7 @@
 import { BitloomError } from "../../errors/index.ts";
 import { topologicalOrder } from "../../ir/graph.ts";
 import type { ScaleGranularity } from "../../ir/types.ts";
+import { throwIfAborted } from "../../runtime/abort.ts";
 import { generator, hash } from "../checkpoint/generator.ts";
 import { overlaySource } from "../checkpoint/overlay.ts";
 import { readFloats } from "../checkpoint/read-floats.ts";
@@ -76,11 +77,15 @@ function correctedPaths(model: AnyModel): ReadonlySet<string> {
  * - `svd_residual`: the best approximation of what quantization takes from the weight.
  */
 export type CorrectionInit = "zeros" | "svd_residual";
+export const correctionInits: readonly CorrectionInit[] = ["zeros", "svd_residual"];
 
 export interface InitializeOptions {
   readonly init: CorrectionInit;
   /** Of the random factors of `zeros`. Default 0. */
   readonly seed?: number;
+  readonly signal?: AbortSignal;
+  /** Told of how many bytes of weights, as f32, have their factors. */
+  readonly onProgress?: (progress: { readonly loaded: number; readonly total: number }) => void;
 }
 
 /** What one correction adds and mends. */
@@ -98,19 +103,25 @@ export interface CorrectionStatistics {
  * Factors for every correction of a model that its weights do not hold yet.
  * @param weights the latent weights of the model; the result reads through to them, and closing it closes them.
  * @throws BitloomError INVALID_OPTION, INVALID_TENSOR where `weights` holds ternary codes, which have no residual,
- *   INVALID_WEIGHTS for values that are not finite, and what `weights` throws.
+ *   INVALID_WEIGHTS for values that are not finite, ABORTED, and what `weights` throws.
  */
 export async function initializeCorrections(
   model: AnyModel,
   weights: ParameterSource,
   options: InitializeOptions,
 ): Promise<{ readonly weights: ParameterSource; readonly statistics: readonly CorrectionStatistics[] }> {
-  knownOptions("initializeCorrections", options, ["init", "seed"]);
-  const { seed = 0 } = options;
-  oneOf("init", options.init, ["zeros", "svd_residual"]);
+  knownOptions("initializeCorrections", options, ["init", "seed", "signal", "onProgress"]);
+  const { seed = 0, signal, onProgress } = options;
+  oneOf("init", options.init, correctionInits);
   const made = new Map<string, MemoryParameter>();
   const statistics: CorrectionStatistics[] = [];
-  for (const { path, n, k, rank, scale } of corrections(model)) {
+  const all = corrections(model);
+  const total = all.reduce((sum, { n, k }) => sum + 4 * n * k, 0);
+  let loaded = 0;
+  for (const { path, n, k, rank, scale } of all) {
+    throwIfAborted(signal);
+    onProgress?.({ loaded, total });
+    loaded += 4 * n * k;
     if (made.has(`${path}.lrc_U`) || weights.info(`${path}.lrc_U`) !== undefined) continue;
     const w = await readFloats(weights, `${path}.weight`);
     const residual = quantizationResidual(w, n, k, scale);

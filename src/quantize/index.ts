@@ -18,6 +18,8 @@ export {
   type SubLNPlacement,
 } from "./convert.ts";
 export {
+  type CheckpointCorrections,
+  type ConversionProgress,
   type ConversionReport,
   type ConvertCheckpointOptions,
   convertCheckpoint,

@@ -54,6 +54,8 @@ export interface LanguageModelConfig {
   readonly quantized: boolean | ((modulePath: string) => boolean);
   /** The eps of a norm in each BitLinear, `q_proj.rms_norm`, as `use_rms_norm` has it; no such norms when absent. */
   readonly projectionNormEpsilon?: number;
+  /** Ranks of the low-rank corrections of BitLinear projections, by module path; the others have none. */
+  readonly correctionRanks?: Readonly<Record<string, number>>;
   readonly bosToken: number | null;
   /** Tokens that end generation. */
   readonly eosTokens: readonly number[];

@@ -3,6 +3,7 @@ import { reshape } from "../functions/shape.ts";
 import { defineLanguageModel, type LanguageModel } from "../language-model.ts";
 import { block, type LayerTree, repeat } from "../layer.ts";
 import { bitLinear } from "../layers/bit-linear.ts";
+import { corrected } from "../layers/bit-linear-lrc.ts";
 import { embedding } from "../layers/embedding.ts";
 import { linear } from "../layers/linear.ts";
 import { normalized } from "../layers/normalized.ts";
@@ -70,7 +71,7 @@ export function decoder(config: LanguageModelConfig, parts: DecoderParts): Langu
   });
 }
 
-/** A projection of the family: BitLinear where `config.quantized` says so, an ordinary linear elsewhere. */
+/** A projection of the family: BitLinear where `config.quantized` says so, and an ordinary linear elsewhere. */
 export function projection(
   config: LanguageModelConfig,
   path: string,
@@ -78,10 +79,12 @@ export function projection(
   outFeatures: number,
   bias: boolean,
 ): Part {
-  const { quantized, projectionNormEpsilon: eps } = config;
+  const { quantized, correctionRanks = {}, projectionNormEpsilon: eps } = config;
   const ternary = typeof quantized === "function" ? quantized(path) : quantized;
   if (!ternary) return linear(inFeatures, outFeatures, { bias });
-  const layer = bitLinear(inFeatures, outFeatures, { bias });
+  const rank = correctionRanks[path];
+  const plain = bitLinear(inFeatures, outFeatures, { bias });
+  const layer = rank === undefined ? plain : corrected(plain, rank);
   return eps === undefined ? layer : normalized(layer, eps);
 }
 

@@ -2,6 +2,7 @@ import { type BlockNode, compound } from "../layer.ts";
 import type { Dims } from "../shape-types.ts";
 import type { Tensor } from "../tensor.ts";
 import type { BitLinear } from "./bit-linear.ts";
+import type { BitLinearLRC } from "./bit-linear-lrc.ts";
 import type { Linear } from "./linear.ts";
 import { subLN } from "./rms-norm.ts";
 
@@ -18,7 +19,7 @@ export type Normalized<In extends number = number, Out extends number = number> 
  * it, as in the checkpoints of transformers whose quantization_config says `use_rms_norm`.
  */
 export function normalized<In extends number, Out extends number>(
-  linear: Linear<In, Out> | BitLinear<In, Out>,
+  linear: Linear<In, Out> | BitLinear<In, Out> | BitLinearLRC<In, Out>,
   eps: number,
 ): Normalized<In, Out> {
   const { inFeatures, outFeatures } = linear;
