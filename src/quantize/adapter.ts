@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
-import { encodeHeader } from "../../runtime/safetensors.ts";
+import { type FilePieces, tensorFile } from "../../runtime/training/model-files.ts";
 import { readJson } from "../checkpoint/json-file.ts";
 import { overlaySource } from "../checkpoint/overlay.ts";
 import { readFloats } from "../checkpoint/read-floats.ts";
@@ -152,16 +152,15 @@ export async function mergeAdapter(weights: ParameterSource, adapter: Adapter): 
 }
 
 /**
- * Writes the corrections of a model as a LoRA adapter of scaling 1, into a new or empty folder.
+ * The files of a LoRA adapter of scaling 1 that holds the corrections of a model, by name.
  * @param baseModel what the adapter belongs to: a path, or a name on the Hugging Face hub
- * @throws BitloomError INVALID_OPTION where there are none, WRITE_FAILED, and what `weights` throws.
+ * @throws BitloomError INVALID_OPTION where there are none, and what `weights` throws.
  */
-export async function writeAdapter(
-  out: string,
+export async function adapterFiles(
   model: AnyModel,
   weights: ParameterSource,
-  baseModel: string | null = null,
-): Promise<void> {
+  baseModel: string | null,
+): Promise<ReadonlyMap<string, FilePieces>> {
   const factors = model.parameters().filter(({ path }) => path.endsWith(".lrc_U"));
   const modules = factors.map(({ path, dims }) => ({
     path: path.slice(0, -".lrc_U".length),
@@ -173,18 +172,14 @@ export async function writeAdapter(
       received: `${model.parameters().length} parameters`,
     });
   }
-  const tensors: { name: string; shape: readonly number[]; data: Float32Array }[] = [];
+  const tensors = new Map<string, { dims: readonly number[]; data: Float32Array<ArrayBuffer> }>();
   for (const { path } of modules) {
     const [u, v] = [`${path}.lrc_U`, `${path}.lrc_V`] as const;
     const [k, rank] = requireInfo(weights, v).dims as [number, number];
     const a = transposed(await readFloats(weights, v), k, rank);
-    tensors.push({ name: `base_model.model.${path}.lora_A.weight`, shape: [rank, k], data: a });
+    tensors.set(`base_model.model.${path}.lora_A.weight`, { dims: [rank, k], data: a });
     const b = await readFloats(weights, u);
-    tensors.push({
-      name: `base_model.model.${path}.lora_B.weight`,
-      shape: requireInfo(weights, u).dims,
-      data: b,
-    });
+    tensors.set(`base_model.model.${path}.lora_B.weight`, { dims: requireInfo(weights, u).dims, data: b });
   }
   const r = modules[0]!.rank;
   const ranks = Object.fromEntries(
@@ -204,14 +199,32 @@ export async function writeAdapter(
     fan_in_fan_out: false,
     inference_mode: true,
   };
+  return new Map<string, FilePieces>([
+    ["adapter_model.safetensors", tensorFile(tensors, { format: "pt" })],
+    ["adapter_config.json", [`${JSON.stringify(config, null, 2)}\n`]],
+  ]);
+}
+
+/**
+ * Writes `adapterFiles` into a new or empty folder.
+ * @throws BitloomError as `adapterFiles`, and WRITE_FAILED.
+ */
+export async function writeAdapter(
+  out: string,
+  model: AnyModel,
+  weights: ParameterSource,
+  baseModel: string | null = null,
+): Promise<void> {
+  const files = await adapterFiles(model, weights, baseModel);
   const folder = await ArtifactFolder.create(out);
   try {
-    const file = await folder.open("adapter_model.safetensors");
-    const declared = tensors.map(({ name, shape }) => ({ name, shape, dtype: "F32" as const }));
-    await file.write(encodeHeader(declared, { format: "pt" }));
-    for (const { data } of tensors) await file.write(new Uint8Array(data.buffer));
-    await folder.finish(file);
-    await folder.write("adapter_config.json", `${JSON.stringify(config, null, 2)}\n`);
+    for (const [name, pieces] of files) {
+      const file = await folder.open(name);
+      for (const piece of pieces) {
+        await file.write(typeof piece === "string" ? new TextEncoder().encode(piece) : piece);
+      }
+      await folder.finish(file);
+    }
     await folder.commit();
   } catch (error) {
     await folder.discard();
@@ -228,6 +241,10 @@ function requireShape(path: string, { n, k }: AdapterModule, dims: readonly numb
 }
 
 /** [rows, columns] -> [columns, rows] */
-function transposed(matrix: Float32Array, rows: number, columns: number): Float32Array {
+function transposed(
+  matrix: Float32Array<ArrayBuffer>,
+  rows: number,
+  columns: number,
+): Float32Array<ArrayBuffer> {
   return matrix.map((_, i) => matrix[(i % rows) * columns + Math.floor(i / rows)]!);
 }

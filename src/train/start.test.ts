@@ -7,8 +7,12 @@ import { checkpoints } from "../../test/support/checkpoints.ts";
 import { tinyLlama, writeTinyLlama } from "../../test/support/llama-folder.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { readFloats } from "../checkpoint/read-floats.ts";
+import { languageModel } from "../dsl/families/index.ts";
+import { applyAdapter, readAdapter } from "../quantize/adapter.ts";
 import { convertCheckpoint } from "../quantize/convert-checkpoint.ts";
+import { onlyCorrections } from "../quantize/trainable.ts";
 import { constantRate, defineTraining, type TrainingOptions, train } from "./index.ts";
+import { readTensors } from "./tensor-file.ts";
 
 const llama = { ...tinyLlama, vocabularySize: 256, layers: 1 };
 
@@ -18,6 +22,8 @@ beforeAll(async () => {
   await writeFile(join(folder, "text.txt"), "to be or not to be, ".repeat(60));
   await writeTinyLlama(join(folder, "llama"), llama);
   await convertCheckpoint(join(folder, "llama"), { out: join(folder, "bitnet") });
+  const corrections = { rankPercentage: 25, init: "zeros" } as const;
+  await convertCheckpoint(join(folder, "bitnet"), { out: join(folder, "corrected"), corrections });
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -70,28 +76,41 @@ describe("from the folder of a converted model", () => {
     expect(further.losses[0]).toBeLessThan(losses[0]! - 0.5);
   }, 60_000);
 
-  test("what is frozen keeps its bits, in parts as at once", async () => {
-    const isTrained = (path: string) => /norm|o_proj/.test(path);
-    const frozen: Partial<TrainingOptions> = {
-      trainable: ({ path }) => isTrained(path),
+  test("corrections alone learn, in parts as at once; what is frozen keeps its bits", async () => {
+    const changed: Partial<TrainingOptions> = {
+      weights: "corrected",
+      trainable: onlyCorrections,
+      learningRate: constantRate(0.03),
       steps: 4,
       accumulation: 2,
     };
-    const training = of(frozen);
-    const { losses } = await run(training, "frozen");
+    const training = of(changed);
+    const { losses, trained, adapter } = await run(training, "frozen");
+    expect(losses.at(-1)).toBeLessThan(losses[0]! - 0.1);
     await expect(run(training, "parts", { until: 2 })).rejects.toMatchObject({ code: "ABORTED" });
     expect((await run(training, "parts", { resume: true })).losses).toEqual(losses);
-    const [before, after] = [await parametersOf("bitnet"), await parametersOf("frozen/model")];
+
+    const [before, after] = [await parametersOf("corrected"), await parametersOf("frozen/model")];
     expect(await parametersOf("parts/model")).toEqual(after);
+    const corrections = [...before.keys()].filter((path) => path.includes(".lrc_"));
+    expect(corrections).toHaveLength(14);
+    expect(trained).toBe(corrections.reduce((sum, path) => sum + before.get(path)!.length, 0));
     for (const [path, values] of before) {
-      if (isTrained(path)) expect(after.get(path), path).not.toEqual(values);
+      if (corrections.includes(path)) expect(after.get(path), path).not.toEqual(values);
       else expect(after.get(path), path).toEqual(values);
     }
-    const names = (await readFile(join(folder, "frozen", "checkpoint.safetensors"))).toString("latin1");
-    expect(names).toContain("o_proj.weight.first_moment");
-    expect(names).not.toContain("q_proj");
-    // Other weights make another run.
-    const other = of({ ...frozen, weights: "whole/model" });
+    // Of the optimizer's states there are those of the corrections alone.
+    const { tensors } = await readTensors(join(folder, "frozen", "checkpoint.safetensors"));
+    expect(tensors.size).toBe(2 + 3 * corrections.length);
+
+    // The adapter makes the converted model the corrected one.
+    const { config, source } = await openCheckpoint(join(folder, "bitnet"));
+    const applied = applyAdapter(languageModel(config), source, await readAdapter(adapter!));
+    for (const { path } of applied.model.parameters()) {
+      expect(await readFloats(applied.weights, path), path).toEqual(after.get(path));
+    }
+    await source.close();
+    const other = of({ ...changed, weights: "frozen/model" });
     await expect(run(other, "parts", { resume: true })).rejects.toMatchObject({ code: "INVALID_OPTION" });
   }, 60_000);
 });

@@ -11,7 +11,6 @@ import { abortError } from "../../runtime/abort.ts";
 import { load, type Model } from "../../runtime/index.ts";
 import {
   type Evaluation,
-  modelFiles,
   readStates,
   type Tensors,
   type TrainedStep,
@@ -20,9 +19,12 @@ import {
   type TrainingRecipe,
   writeStates,
 } from "../../runtime/training/index.ts";
+import { type FilePieces, modelFiles } from "../../runtime/training/model-files.ts";
 import { readFloats } from "../checkpoint/read-floats.ts";
-import type { ParameterSource } from "../checkpoint/source.ts";
+import { memorySource, type ParameterSource } from "../checkpoint/source.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
+import { adapterFiles } from "../quantize/adapter.ts";
+import { onlyCorrections } from "../quantize/trainable.ts";
 import { compileTraining, lowerTheStep } from "./compile-training.ts";
 import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
@@ -37,7 +39,10 @@ import { writeWhole } from "./whole-file.ts";
 const CHECKPOINT = "checkpoint.safetensors";
 
 export interface TrainOptions {
-  /** The folder of the run: `checkpoint.safetensors`, `loss.svg`, and the trained model in `model`. */
+  /**
+   * The folder of the run: `checkpoint.safetensors`, `loss.svg`, the trained model in `model`, and in `adapter` the
+   * corrections where nothing else was trained.
+   */
   readonly out: string;
   /** What the training's paths are relative to. Default: the working folder. */
   readonly base?: string;
@@ -54,16 +59,20 @@ export interface TrainOptions {
 export interface TrainReport {
   /** The folder of the trained model, as `bitloom build` reads it. */
   readonly model: string;
+  /** The folder of the adapter, where nothing but corrections was trained. */
+  readonly adapter?: string;
   readonly parameters: number;
+  /** How many of them were trained. */
+  readonly trained: number;
   readonly losses: readonly number[];
   readonly evaluations: readonly Evaluation[];
 }
 
 /**
  * Trains a language model on text. Equal trainings give equal weights, bit for bit, interrupted or not.
- * @throws BitloomError of the model, its first weights, the text and the options; WRITE_FAILED for a run that is there and not resumed;
- *   LIMIT_EXCEEDED and OUT_OF_MEMORY, which say what to lower; TRAINING_DIVERGED with the step and the first operation
- *   whose result is no number; ABORTED once the checkpoint is written
+ * @throws BitloomError of the model, its first weights, the text and the options; WRITE_FAILED for a run that is there
+ *   and not resumed; LIMIT_EXCEEDED and OUT_OF_MEMORY, which say what to lower; TRAINING_DIVERGED with the step and the
+ *   first operation whose result is no number; ABORTED once the checkpoint is written
  */
 export async function train(training: Training, options: TrainOptions): Promise<TrainReport> {
   const { out, base = ".", resume = false, signal } = options;
@@ -125,13 +134,28 @@ async function runOn(
     }
     if (signal?.aborted && step < steps) throw abortError(signal);
   }
-  const saved = join(out, "model");
   const parameters = await finalParameters(start, model);
-  for (const [name, pieces] of modelFiles(parameters, recipe, data.files)) {
-    await writeWhole(join(saved, name), pieces);
-  }
-  const count = [...parameters.values()].reduce((sum, { data }) => sum + data.length, 0);
-  return { model: saved, parameters: count, ...trainer.progress };
+  const saved = await writeFolder(join(out, "model"), modelFiles(parameters, recipe, data.files));
+  const isAdapter = start.trained.every(onlyCorrections);
+  const adapter = isAdapter
+    ? await adapterFiles(start.model, memorySource(parameters), training.weights ?? null)
+    : undefined;
+  return {
+    model: saved,
+    ...(adapter && { adapter: await writeFolder(join(out, "adapter"), adapter) }),
+    parameters: countOf(start.model.parameters()),
+    trained: countOf(start.trained),
+    ...trainer.progress,
+  };
+}
+
+async function writeFolder(folder: string, files: ReadonlyMap<string, FilePieces>): Promise<string> {
+  for (const [name, pieces] of files) await writeWhole(join(folder, name), pieces);
+  return folder;
+}
+
+function countOf(parameters: readonly ParameterDeclaration[]): number {
+  return parameters.reduce((sum, { dims }) => sum + dims.reduce((product, dim) => product * dim, 1), 0);
 }
 
 /** The trained parameters as the device has them, and the frozen ones as they were. */

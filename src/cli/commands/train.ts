@@ -66,15 +66,19 @@ function describeStep({ step, loss, learningRate, tokensPerSecond }: TrainedStep
   return `step ${step} of ${steps}  loss ${loss.toFixed(4)}  rate ${learningRate.toExponential(2)}  ${speed}`;
 }
 
-function describe({ model, parameters, losses, evaluations }: TrainReport, out: string): string {
+function describe(report: TrainReport, out: string): string {
+  const { model, adapter, parameters, trained, losses, evaluations } = report;
+  const count = (of: number) => of.toLocaleString("en-US");
   const last = evaluations.at(-1)!;
   return `${model}
 ${formatTable([
-  ["parameters", parameters.toLocaleString("en-US")],
+  ["parameters", count(parameters)],
+  ...(trained < parameters ? [["trained", count(trained)]] : []),
   ["steps", String(losses.length)],
   ["loss", `${losses[0]!.toFixed(3)} at first, ${losses.at(-1)!.toFixed(3)} at last`],
   ["held-out text", `loss ${last.loss.toFixed(3)}, perplexity ${Math.exp(last.loss).toFixed(2)}`],
   ["curve", `${out}/loss.svg`],
+  ...(adapter === undefined ? [] : [["adapter", adapter]]),
   ["next", `bitloom build ${model} --out <folder>`],
 ])}`;
 }
