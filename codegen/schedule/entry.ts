@@ -4,13 +4,16 @@ import {
   type Graph,
   type Node,
   type NodeOf,
+  producer,
   resultsOf,
   type SourceLocation,
+  type State,
   topologicalOrder,
   users,
   type Value,
 } from "../../ir/graph.ts";
 import type { OpName } from "../../ir/ops/index.ts";
+import { elementwiseOps } from "../../ir/passes/fusion.ts";
 import { isBuildTime } from "../../ir/passes/partition-parameters.ts";
 import type { Dim, DType } from "../../ir/types.ts";
 import { formatDims, formatType } from "../../ir/types.ts";
@@ -139,6 +142,9 @@ interface Purpose {
   readonly label: string;
   readonly location?: SourceLocation | undefined;
 }
+
+/** The first and the last step that touch a buffer, by index. */
+type Spans = ReadonlyMap<Storage, readonly [first: number, last: number]>;
 
 /** That of nodes that are computed together, the last of which reads all others. */
 function purposeOf(nodes: readonly Node[]): Purpose {
@@ -293,12 +299,24 @@ class EntryScheduler implements RuleContext {
     });
   }
 
-  /** Copies next states that were not written in place; all are read before any is overwritten. */
+  /**
+   * Has next states computed where the states are, if no step reads a state then, and copies the others; all are read
+   * before any is overwritten.
+   */
   #storeNextStates(): void {
     const { states } = this.#graph;
-    const moves = states.flatMap(({ value, next }) => {
-      const [to, from] = [this.place(value), this.place(next)];
-      return samePlace(to, from) ? [] : [{ value, to, from }];
+    for (const { next } of states) this.#store(this.place(next).buffer);
+    const isRead = new Set(states.map(({ next }) => this.place(next).buffer));
+    const spans = this.#spans();
+    const moves = states.flatMap((state) => {
+      const [to, from] = [this.place(state.value), this.place(state.next)];
+      if (samePlace(to, from)) return [];
+      if (!isRead.has(to.buffer) && this.#fits(from, to) && this.#mayOverwrite(state, spans)) {
+        from.buffer.region = "state";
+        from.buffer.offset = to.buffer.offset;
+        return [];
+      }
+      return [{ value: state.value, to, from }];
     });
     const buffers = new Set(states.map(({ value }) => this.place(value).buffer));
     const describe = (value: Value, to: Place) => {
@@ -312,6 +330,39 @@ class EntryScheduler implements RuleContext {
       describe(value, to);
       this.generate(copyCall(from, to, this.code));
     }
+  }
+
+  /** Whether a temporary holds just what a state does. */
+  #fits(from: Place, to: Place): boolean {
+    const bytes = [from, to].map(({ buffer }) => this.upperBound(buffer.bytes));
+    const isWhole = [from, to].every((place) => place.offset === 0 && isContiguous(place));
+    return isWhole && from.buffer.region === "arena" && bytes[0] === bytes[1];
+  }
+
+  #spans(): Spans {
+    const spans = new Map<Storage, readonly [number, number]>();
+    for (const [index, step] of this.#steps.entries()) {
+      for (const argument of step.arguments) {
+        if (argument.kind !== "buffer") continue;
+        spans.set(argument.storage, [spans.get(argument.storage)?.[0] ?? index, index]);
+      }
+    }
+    return spans;
+  }
+
+  /** Whether a state is not read any more when its next one is computed, or only element by element. */
+  #mayOverwrite({ value, next }: State, spans: Spans): boolean {
+    const { buffer } = this.place(value);
+    const [begin] = spans.get(this.place(next).buffer)!;
+    const end = spans.get(buffer)?.[1] ?? -1;
+    const node = producer(next);
+    if (end !== begin || node === undefined) return end < begin;
+    const isSame = (operand: Value) => operand === value || this.place(operand).buffer !== buffer;
+    return (
+      this.limits.aliases &&
+      (elementwiseOps as readonly OpName[]).includes(node.op) &&
+      node.operands.every(isSame)
+    );
   }
 
   // RuleContext

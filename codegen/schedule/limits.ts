@@ -10,6 +10,8 @@ export interface TargetLimits {
   readonly workgroupsY: number;
   /** Bytes of memory that a workgroup shares. */
   readonly sharedBytes: number;
+  /** Whether a kernel may be given memory that it writes more than once. */
+  readonly aliases: boolean;
 }
 
 const any = Number.POSITIVE_INFINITY;
@@ -20,6 +22,7 @@ export const noLimits: TargetLimits = {
   workgroups: any,
   workgroupsY: any,
   sharedBytes: any,
+  aliases: true,
 };
 
 /** What WebGPU guarantees. */
@@ -29,13 +32,15 @@ export const webgpuLimits: TargetLimits = {
   workgroups: 65_535,
   workgroupsY: 65_535,
   sharedBytes: 16_384,
+  aliases: false,
 };
 
-/** CUDA's: parameters share 4 KiB, kernels count elements and columns in i32, static shared memory has 48 KiB. */
+/** CUDA's: pointers are `__restrict__`, parameters share 4 KiB, kernels count elements and columns in i32, static shared memory has 48 KiB. */
 export const cudaLimits: TargetLimits = {
   buffers: 256,
   bufferBytes: 2 ** 31 - 2 ** 20,
   workgroups: 2 ** 31 - 1,
   workgroupsY: 65_535,
   sharedBytes: 48 * 1024,
+  aliases: false,
 };

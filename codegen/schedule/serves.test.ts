@@ -24,7 +24,6 @@ test("a step is for the outputs that follow from it, or for every call that a st
     ["max_reduce %a", ["a"]],
     ["softmax %b", ["b", "c"]],
     ["relu %c", ["c"]],
-    ["next s", undefined],
   ]);
 });
 

@@ -46,3 +46,56 @@ test("a cache whose capacity is a symbol keeps its rows apart", async () => {
   const expected = interpret(graph, { inputs, parameters: {} }).outputs.o!;
   expectSameBits(program.run("run", { inputs, parameters: {} }).outputs.o!, expected, "o");
 });
+
+const transitions = parseGraph(`graph @g(batch <= 4) {
+  %x: input f32[batch, 4]
+  %w: input f32[4, 4]
+  %own: state "own" f32[4, 4]
+  %shifted: state "shifted" f32[4, 4]
+  %fresh: state "fresh" f32[4, 4]
+  %late: state "late" f32[4, 4]
+  %a: state "a" f32[4, 4]
+  %b: state "b" f32[4, 4]
+  %n: f32[4, 4] = add(%own, %w)
+  %t: f32[4, 4] = transpose(%shifted) {permutation = [1, 0]}
+  %m: f32[4, 4] = add(%shifted, %t)
+  %f: f32[4, 1] = max_reduce(%fresh) {axis = 1, keep_dims = true}
+  %g: f32[4, 4] = add(%w, %f)
+  %l: f32[4, 4] = neg(%w)
+  %k: f32[4, 4] = mul(%late, %l)
+  %sum: f32[4, 4] = add(%a, %b)
+  next %own = %n
+  next %shifted = %m
+  next %fresh = %g
+  next %late = %l
+  next %a = %b
+  next %b = %sum
+  return k = %k
+}`);
+
+test("next states are computed in place where no step reads what they replace", async () => {
+  const value = (seed: number) =>
+    tensor(
+      "f32",
+      [4, 4],
+      Array.from({ length: 16 }, (_, i) => Math.sin(seed + i * 12.9898)),
+    );
+  const names = ["own", "shifted", "fresh", "late", "a", "b"];
+  const given = {
+    inputs: { x: tensor("f32", [1, 4], [1, 2, 3, 4]), w: value(1) },
+    parameters: {},
+    states: Object.fromEntries(names.map((name, i) => [name, value(i + 2)])),
+  };
+  const expected = interpret(transitions, given);
+  const { outputs, states } = (await WasmProgram.compile({ run: transitions })).run("run", given);
+  expectSameBits(outputs.k!, expected.outputs.k!, "k");
+  for (const name of names) expectSameBits(states[name]!, expected.states[name]!, name);
+
+  const plan = await schedule({ run: transitions }, { targets: ["wasm", "webgpu"], maxThreads: 1 });
+  const copies = (target: "wasm" | "webgpu") =>
+    plan.targets[target]!.plans.run!.flatMap(({ label }) =>
+      label.startsWith("next ") ? [label] : [],
+    ).sort();
+  expect(copies("wasm")).toEqual(["next a", "next a", "next b", "next late", "next shifted"]);
+  expect(copies("webgpu")).toEqual(["next a", "next a", "next b", "next late", "next own", "next shifted"]);
+});
