@@ -199,6 +199,15 @@ export function argumentsOf(expr: ScalarExpr): readonly number[] {
   return [...found].sort((a, b) => a - b);
 }
 
+/** The functions it applies. */
+export function functionsOf(expr: ScalarExpr): ReadonlySet<ScalarFunction> {
+  const found = new Set<ScalarFunction>();
+  visit(expr, (inner) => {
+    if (inner.kind === "apply") found.add(inner.fn);
+  });
+  return found;
+}
+
 export function usesAcc(expr: ScalarExpr): boolean {
   let found = false;
   visit(expr, (inner) => {
