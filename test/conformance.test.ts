@@ -4,6 +4,7 @@
  */
 import { describe, test } from "vitest";
 import type { InterpretResult } from "../ir/interpret.ts";
+import { latentTrials } from "./support/latent-trials.ts";
 import { attemptGroup, groupsOf } from "./support/op-groups.ts";
 import { WasmProgram, type WasmTensors } from "./support/run-wasm.ts";
 import { expectSameResults } from "./support/same-bits.ts";
@@ -25,6 +26,10 @@ async function attempt({ graphs, runs, check }: Trial): Promise<void> {
 
 describe("vectors that break kernels", () => {
   test.each(hardTrials().map((trial) => [trial.name, trial] as const))("%s", (_, trial) => attempt(trial));
+});
+
+describe("weights that a call packs", () => {
+  test.each(latentTrials().map((trial) => [trial.name, trial] as const))("%s", (_, trial) => attempt(trial));
 });
 
 describe("the WASM target op by op", () => {

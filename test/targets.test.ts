@@ -7,6 +7,7 @@ import { gpuRules } from "../codegen/schedule/gpu/rules.ts";
 import type { RuleTable } from "../codegen/schedule/rules.ts";
 import { type OpName, ops } from "../ir/ops/index.ts";
 import { comparisonOf, comparisons, cudaTier, stepwise, type Tier, wgslTier } from "./support/comparisons.ts";
+import { latentOps } from "./support/latent-trials.ts";
 import { groupsOf } from "./support/op-groups.ts";
 
 const names = Object.keys(ops) as OpName[];
@@ -31,11 +32,8 @@ test("docs/targets.md lists each op with what each target owes", async () => {
   expect(listed).toEqual(rows);
 });
 
-/** Tried in latent-weights.test.ts, where a call computes them. */
-const triedElsewhere: readonly OpName[] = ["absmean_quantize", "weight_scale"];
-
 test.each(targets)("every op that $target covers is compared with the interpreter and in a group", (it) => {
-  const tried = new Set([...groupsOf(it.target).flatMap(([, { ops }]) => ops), ...triedElsewhere]);
+  const tried = new Set([...groupsOf(it.target).flatMap(([, { ops }]) => ops), ...latentOps]);
   for (const op of names.filter((name) => isCovered(name, it.rules))) {
     expect(comparisons[op], op).not.toHaveProperty("uncovered");
     expect(tried, op).toContain(op);

@@ -12,6 +12,7 @@ import { type Tensor, tensor } from "../ir/tensor.ts";
 import { parseGraph } from "../ir/text/parse.ts";
 import { cachedAttentionOptions, cachedAttentionTrial } from "./support/cached-attention.ts";
 import { wgslTier } from "./support/comparisons.ts";
+import { latentTrials } from "./support/latent-trials.ts";
 import { attemptGroup, castTo, groupsOf } from "./support/op-groups.ts";
 import { Random } from "./support/random.ts";
 import { graphs, randomTensors } from "./support/random-graph.ts";
@@ -48,6 +49,10 @@ test("has all that variants of kernels require, so that none is left out", () =>
 
 describe("vectors that break kernels", () => {
   test.each(hardTrials().map((trial) => [trial.name, trial] as const))("%s", (_, trial) => attempt(trial));
+});
+
+describe("weights that a call packs", () => {
+  test.each(latentTrials().map((trial) => [trial.name, trial] as const))("%s", (_, trial) => attempt(trial));
 });
 
 /** Expects equal numbers: a zero may have either sign. */

@@ -16,7 +16,7 @@ import { computeElementwise, elementwiseCall, integerCall } from "./elementwise.
 import { copyCall, lengthCall } from "./movement.ts";
 import { type Reduction, reductionCall } from "./reduction.ts";
 import type { RuleContext, ScheduleRule } from "./rules.ts";
-import { broadcastView, reshapeView, sliceView, transposeView } from "./view.ts";
+import { broadcastView, contiguousView, reshapeView, sliceView, transposeView } from "./view.ts";
 
 function axisOf(axis: number, value: Value): number {
   return axis < 0 ? axis + value.type.dims.length : axis;
@@ -116,6 +116,13 @@ export const tensorRules = {
   },
   after(node: NodeOf<"after">, context: RuleContext) {
     context.view(node.results[0]!, context.place(node.operands[0]!));
+  },
+  /** Scales per tensor or row lie one after another as matrix products read them. */
+  weight_scale(node: NodeOf<"weight_scale">, context: RuleContext) {
+    const [w] = node.operands as [Value];
+    const result = node.results[0]!;
+    const scales = context.weight(w, "ternary-scales");
+    context.view(result, contiguousView(scales, "f32", context.dims(result)));
   },
   concat(node: NodeOf<"concat">, context: RuleContext) {
     const result = node.results[0]!;

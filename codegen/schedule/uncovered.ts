@@ -12,15 +12,3 @@ export const uncoveredRules = {
   rope_table: buildTime("A table of rotary angles"),
   constant: buildTime("A constant"),
 } as const;
-
-const training: Uncovered = {
-  uncovered: "Training runs on CPU targets: no GPU kernel computes this yet.",
-};
-
-/** Ops that the CPU class of targets runs and the GPU class does not. */
-export const uncoveredOnGpu = {
-  absmean_quantize: buildTime("The ternary form of a weight"),
-  weight_scale: buildTime("The scale of a ternary weight"),
-  linear_input_gradient: training,
-  linear_weight_gradient: training,
-} as const;

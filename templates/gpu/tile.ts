@@ -18,6 +18,12 @@ export interface TileOptions extends WorkgroupOptions {
   rowThreads: number;
   /** Rows and columns of each invocation: the tile has rowThreads * edge rows. */
   edge: number;
+  /**
+   * Whether neighbouring rows of the tile are neighbours in memory, rather than neighbouring elements of a row, so that
+   * neighbouring invocations fetch them together. Likewise columns.
+   */
+  adjacentRows?: boolean;
+  adjacentColumns?: boolean;
 }
 
 /** Elements of u32x4 that a row takes in shared memory: four and one that keeps rows in different banks. */
@@ -55,13 +61,8 @@ export function tileStep(
   fetchColumn: (column: i32, quarter: i32) => u32x4,
   multiply: (rows: Registers<u32x4>, columns: Registers<u32x4>) => void,
 ): void {
-  const local = localId();
-  for (let i = local; i < 4 * tileHeight(options); i += options.workgroupSize) {
-    stagedRows[(i >> 2) * PITCH + (i & 3)] = fetchRow(i >> 2, i & 3);
-  }
-  for (let i = local; i < 4 * tileWidth(options); i += options.workgroupSize) {
-    stagedColumns[(i >> 2) * PITCH + (i & 3)] = fetchColumn(i >> 2, i & 3);
-  }
+  stage(options, stagedRows, tileHeight(options), options.adjacentRows === true, fetchRow);
+  stage(options, stagedColumns, tileWidth(options), options.adjacentColumns === true, fetchColumn);
   workgroupBarrier();
   const none: u32 = 0;
   const zero = u32x4(none, none, none, none);
@@ -78,6 +79,21 @@ export function tileStep(
     multiply(rows, columns);
   }
   workgroupBarrier();
+}
+
+/** Brings four quarters of each of so many lines to shared memory. */
+function stage(
+  options: Static<TileOptions>,
+  staged: Shared<u32x4>,
+  lines: number,
+  adjacent: boolean,
+  fetch: (line: i32, quarter: i32) => u32x4,
+): void {
+  for (let i = localId(); i < 4 * lines; i += options.workgroupSize) {
+    const line = adjacent ? i % lines : i >> 2;
+    const quarter = adjacent ? i / lines : i & 3;
+    staged[line * PITCH + quarter] = fetch(line, quarter);
+  }
 }
 
 /** Which of the invocations along the tile's rows this is. */

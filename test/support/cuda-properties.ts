@@ -8,6 +8,7 @@ import { interpret } from "../../ir/interpret.ts";
 import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
 import { cachedAttentionOptions, cachedAttentionTrial } from "./cached-attention.ts";
 import { cudaTier } from "./comparisons.ts";
+import { latentTrials } from "./latent-trials.ts";
 import { attemptGroup, castTo, groupsOf } from "./op-groups.ts";
 import { assertPrepared } from "./prepared.ts";
 import { Random } from "./random.ts";
@@ -42,10 +43,9 @@ async function prepare(host: CudaHost, trials: readonly Pick<Trial, "graphs">[])
   await host.prepare(programs.flatMap(({ kernels }) => kernels));
 }
 
-function hardVectors(): CudaPropertyGroup {
-  const trials = hardTrials();
+function trialGroup(name: string, trials: readonly Trial[]): CudaPropertyGroup {
   return {
-    name: "vectors that break kernels",
+    name,
     prepare: (host) => prepare(host, trials),
     properties: trials.map((trial) => ({ name: trial.name, holds: (host) => attempt(host, trial) })),
   };
@@ -118,5 +118,10 @@ const opByOp: CudaPropertyGroup = {
 
 /** All of them. */
 export function cudaProperties(): readonly CudaPropertyGroup[] {
-  return [hardVectors(), wholeGraphs, opByOp];
+  return [
+    trialGroup("vectors that break kernels", hardTrials()),
+    trialGroup("weights that a call packs", latentTrials()),
+    wholeGraphs,
+    opByOp,
+  ];
 }

@@ -14,7 +14,7 @@ import {
 import { linearRule, ternaryMatmulRule } from "./matmul.ts";
 import { quantizeRule, rmsNormRule, softmaxRule } from "./row-wise.ts";
 import { attentionRule, cacheWriteRule, ropeRule } from "./sequence.ts";
-import { absmeanQuantizeRule, weightScaleRule } from "./ternary-weights.ts";
+import { absmeanQuantizeRule } from "./ternary-weights.ts";
 import { topKRule } from "./top-k.ts";
 
 /** Every op on the CPU class of targets: its rule, or why it has none. */
@@ -32,7 +32,6 @@ export const cpuRules: RuleTable = {
   cache_write: cacheWriteRule,
   attention: attentionRule,
   absmean_quantize: absmeanQuantizeRule,
-  weight_scale: weightScaleRule,
   cross_entropy: crossEntropyRule,
   cross_entropy_gradient: crossEntropyGradientRule,
   linear_input_gradient: linearInputGradientRule,

@@ -1,9 +1,8 @@
 /** Ternary weights of the run: latent weights that training quantizes anew in every step. */
-import type { NodeOf, Value } from "../../../ir/graph.ts";
-import { bufferArgument, i32Argument, type Storage } from "../draft.ts";
+import type { NodeOf } from "../../../ir/graph.ts";
+import { bufferArgument, i32Argument } from "../draft.ts";
 import { weightArgument } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
-import { contiguousView } from "../view.ts";
 
 const F64_WORDS = 2;
 
@@ -60,12 +59,4 @@ export function absmeanQuantizeRule(node: NodeOf<"absmean_quantize">, context: R
     },
     n,
   );
-}
-
-/** Scales per tensor or row lie one after another as matrix products read them. */
-export function weightScaleRule(node: NodeOf<"weight_scale">, context: RuleContext): void {
-  const [w] = node.operands as [Value];
-  const result = node.results[0]!;
-  const scales: Storage = context.weight(w, "ternary-scales");
-  context.view(result, contiguousView(scales, "f32", context.dims(result)));
 }

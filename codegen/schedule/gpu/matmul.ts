@@ -13,7 +13,7 @@ import { ternaryBlocks } from "../weights.ts";
 import { byRows, type Piece, type ProductShape, pieceOf, pieces, TILE_EDGE, tile } from "./grid.ts";
 
 /** Bytes of a block of 64 ternary weights. */
-const BLOCK_BYTES = 16;
+export const BLOCK_BYTES = 16;
 export const F32_BYTES = 4;
 /** Buffers of a product without those of its epilogue. */
 const OWN_BUFFERS = 4;

@@ -9,6 +9,9 @@ import { gpuPatterns, gpuRules } from "./rules.ts";
 const reducing = { baseline: { subgroups: false }, subgroups: { subgroups: true } };
 
 const files: Readonly<Record<string, TemplateFile>> = {
+  "absmean-row-sums": { file: "absmean", fn: "absmeanRowSums" },
+  "absmean-scales": { file: "absmean", fn: "absmeanScales" },
+  "absmean-tensor-scale": { file: "absmean", fn: "absmeanTensorScale" },
   attention: { file: "attention", fn: "attention" },
   "attention-combine": { file: "attention-combine", fn: "attentionCombine" },
   "attention-key-gradient": { file: "attention-gradient", fn: "attentionKeyGradient" },
@@ -24,6 +27,8 @@ const files: Readonly<Record<string, TemplateFile>> = {
   embedding: { file: "embedding", fn: "embedding" },
   "embedding-gradient": { file: "embedding-gradient", fn: "embeddingGradient" },
   "embedding-gradient-links": { file: "embedding-gradient", fn: "embeddingGradientLinks" },
+  "outer-gemm": { file: "outer-gemm", fn: "outerGemm" },
+  "pack-ternary": { file: "pack-ternary", fn: "packTernary" },
   quantize: { file: "quantize", fn: "quantize", variants: reducing },
   reduce: { file: "reduce", fn: "reduce" },
   "rms-norm": { file: "rms-norm", fn: "rmsNorm", variants: reducing },

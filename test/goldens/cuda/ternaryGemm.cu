@@ -40,20 +40,19 @@ extern "C" __global__ void __launch_bounds__(32) ternaryGemm(
     const i32 last = i32(g + 1u) < groups ? i32(u32(first) + groupBlocks) : blocks;
     for (i32 block = first; block < last; block += 1u) {
       const i32 start = u32(g) * groupLength + ((u32(block) - first) << 6);
-      const i32 local = threadIdx.x;
-      for (i32 i = local; i < 16; i += 32u) {
-        const i32 row = i >> 2;
+      for (i32 i = threadIdx.x; i < 16; i += 32u) {
+        const i32 line = i >> 2;
         const i32 quarter = i & 3;
-        const i32 valid = i32(u32(rowBase) + row) < m ? i32(u32(rowBase) + row) : i32(m - 1u);
+        const i32 valid = i32(u32(rowBase) + line) < m ? i32(u32(rowBase) + line) : i32(m - 1u);
         const i32 at = u32(valid) * stride + start + 16u * quarter;
-        stagedRows[(i >> 2) * 5u + (i & 3)] = activations[at >> 4];
+        stagedRows[line * 5u + quarter] = activations[at >> 4];
       }
-      for (i32 i_1 = local; i_1 < 32; i_1 += 32u) {
-        const i32 column = i_1 >> 2;
+      for (i32 i_1 = threadIdx.x; i_1 < 32; i_1 += 32u) {
+        const i32 line_1 = i_1 >> 2;
         const i32 quarter_1 = i_1 & 3;
-        const i32 at_1 = u32(columnBase) + column;
-        const i32 row_1 = at_1 < paddedColumns ? at_1 : i32(paddedColumns - 1u);
-        const uint4 packed = codes[(u32(row_1 >> 2) * blocks + block) * 4u + (row_1 & 3)];
+        const i32 at_1 = u32(columnBase) + line_1;
+        const i32 row = at_1 < paddedColumns ? at_1 : i32(paddedColumns - 1u);
+        const uint4 packed = codes[(u32(row >> 2) * blocks + block) * 4u + (row & 3)];
         const u32 word = packed.x;
         const u32 codes_1 = (word >> ((u32(quarter_1) << 1) & 31)) & 0x03030303u;
         const u32 word_1 = packed.y;
@@ -62,17 +61,17 @@ extern "C" __global__ void __launch_bounds__(32) ternaryGemm(
         const u32 codes_3 = (word_2 >> ((u32(quarter_1) << 1) & 31)) & 0x03030303u;
         const u32 word_3 = packed.w;
         const u32 codes_4 = (word_3 >> ((u32(quarter_1) << 1) & 31)) & 0x03030303u;
-        stagedColumns[(i_1 >> 2) * 5u + (i_1 & 3)] = make_uint4(((codes_1 | 0x80808080u) - 0x01010101u) ^ 0x80808080u, ((codes_2 | 0x80808080u) - 0x01010101u) ^ 0x80808080u, ((codes_3 | 0x80808080u) - 0x01010101u) ^ 0x80808080u, ((codes_4 | 0x80808080u) - 0x01010101u) ^ 0x80808080u);
+        stagedColumns[line_1 * 5u + quarter_1] = make_uint4(((codes_1 | 0x80808080u) - 0x01010101u) ^ 0x80808080u, ((codes_2 | 0x80808080u) - 0x01010101u) ^ 0x80808080u, ((codes_3 | 0x80808080u) - 0x01010101u) ^ 0x80808080u, ((codes_4 | 0x80808080u) - 0x01010101u) ^ 0x80808080u);
       }
       __syncthreads();
       const uint4 zero = make_uint4(0u, 0u, 0u, 0u);
-      const i32 row_2 = i32(threadIdx.x) / 8;
-      const i32 column_1 = i32(threadIdx.x) % 8;
+      const i32 row_1 = i32(threadIdx.x) / 8;
+      const i32 column = i32(threadIdx.x) % 8;
       uint4 rows_0 = zero;
       uint4 columns_0 = zero;
       for (i32 quarter_2 = 0; quarter_2 < 4; quarter_2 += 1u) {
-        rows_0 = stagedRows[row_2 * 5u + quarter_2];
-        columns_0 = stagedColumns[column_1 * 5u + quarter_2];
+        rows_0 = stagedRows[row_1 * 5u + quarter_2];
+        columns_0 = stagedColumns[column * 5u + quarter_2];
         acc_0 = dot4(rows_0.x, columns_0.x, acc_0);
         acc_0 = dot4(rows_0.y, columns_0.y, acc_0);
         acc_0 = dot4(rows_0.z, columns_0.z, acc_0);
@@ -80,20 +79,20 @@ extern "C" __global__ void __launch_bounds__(32) ternaryGemm(
       }
       __syncthreads();
     }
-    const i32 column_2 = i32(threadIdx.x) % 8;
-    const i32 at_2 = u32(columnBase) + column_2;
-    const i32 row_3 = at_2 < paddedColumns ? at_2 : i32(paddedColumns - 1u);
-    const float scale = scales[(u32(row_3 >> 2) * groups + g) * 4u + (row_3 & 3)];
+    const i32 column_1 = i32(threadIdx.x) % 8;
+    const i32 at_2 = u32(columnBase) + column_1;
+    const i32 row_2 = at_2 < paddedColumns ? at_2 : i32(paddedColumns - 1u);
+    const float scale = scales[(u32(row_2 >> 2) * groups + g) * 4u + (row_2 & 3)];
     totals_0 += __fmul_rn(float(acc_0), scale);
     acc_0 = 0;
   }
   const i32 tileRow = i32(threadIdx.x) / 8;
   const i32 tileColumn = i32(threadIdx.x) % 8;
-  const i32 row_4 = u32(rowBase) + tileRow;
-  const i32 column_3 = u32(columnBase) + tileColumn;
-  if (row_4 < m && column_3 < columns) {
+  const i32 row_3 = u32(rowBase) + tileRow;
+  const i32 column_2 = u32(columnBase) + tileColumn;
+  if (row_3 < m && column_2 < columns) {
     const float result = totals_0;
-    out[u32(row_4) * n + firstColumn + column_3] = result;
+    out[u32(row_3) * n + firstColumn + column_2] = result;
   }
 }
 

@@ -46,20 +46,19 @@ fn ternaryGemm(
     let last = select(blocks, first + groupBlocks, g + 1 < groups);
     for (var block = first; block < last; block++) {
       let start = g * groupLength + ((block - first) << 6u);
-      let local = i32(local_index);
-      for (var i = local; i < 16; i += 32) {
-        let row = i >> 2u;
+      for (var i = i32(local_index); i < 16; i += 32) {
+        let line = i >> 2u;
         let quarter = i & 3;
-        let valid = select(m - 1, rowBase + row, rowBase + row < m);
+        let valid = select(m - 1, rowBase + line, rowBase + line < m);
         let at = valid * stride + start + 16 * quarter;
-        stagedRows[(i >> 2u) * 5 + (i & 3)] = activations[at >> 4u];
+        stagedRows[line * 5 + quarter] = activations[at >> 4u];
       }
-      for (var i_1 = local; i_1 < 32; i_1 += 32) {
-        let column = i_1 >> 2u;
+      for (var i_1 = i32(local_index); i_1 < 32; i_1 += 32) {
+        let line_1 = i_1 >> 2u;
         let quarter_1 = i_1 & 3;
-        let at_1 = columnBase + column;
-        let row_1 = select(paddedColumns - 1, at_1, at_1 < paddedColumns);
-        let packed = codes[((row_1 >> 2u) * blocks + block) * 4 + (row_1 & 3)];
+        let at_1 = columnBase + line_1;
+        let row = select(paddedColumns - 1, at_1, at_1 < paddedColumns);
+        let packed = codes[((row >> 2u) * blocks + block) * 4 + (row & 3)];
         let word = packed.x;
         let codes_1 = (word >> u32(quarter_1 << 1u)) & 0x03030303u;
         let word_1 = packed.y;
@@ -68,17 +67,17 @@ fn ternaryGemm(
         let codes_3 = (word_2 >> u32(quarter_1 << 1u)) & 0x03030303u;
         let word_3 = packed.w;
         let codes_4 = (word_3 >> u32(quarter_1 << 1u)) & 0x03030303u;
-        stagedColumns[(i_1 >> 2u) * 5 + (i_1 & 3)] = vec4u((((codes_1 | 0x80808080u) - 0x01010101u) ^ 0x80808080u), (((codes_2 | 0x80808080u) - 0x01010101u) ^ 0x80808080u), (((codes_3 | 0x80808080u) - 0x01010101u) ^ 0x80808080u), ((codes_4 | 0x80808080u) - 0x01010101u) ^ 0x80808080u);
+        stagedColumns[line_1 * 5 + quarter_1] = vec4u((((codes_1 | 0x80808080u) - 0x01010101u) ^ 0x80808080u), (((codes_2 | 0x80808080u) - 0x01010101u) ^ 0x80808080u), (((codes_3 | 0x80808080u) - 0x01010101u) ^ 0x80808080u), ((codes_4 | 0x80808080u) - 0x01010101u) ^ 0x80808080u);
       }
       workgroupBarrier();
       let zero = vec4u(0u, 0u, 0u, 0u);
-      let row_2 = i32(local_index) / 8;
-      let column_1 = i32(local_index) % 8;
+      let row_1 = i32(local_index) / 8;
+      let column = i32(local_index) % 8;
       var rows_0 = zero;
       var columns_0 = zero;
       for (var quarter_2 = 0; quarter_2 < 4; quarter_2++) {
-        rows_0 = stagedRows[row_2 * 5 + quarter_2];
-        columns_0 = stagedColumns[column_1 * 5 + quarter_2];
+        rows_0 = stagedRows[row_1 * 5 + quarter_2];
+        columns_0 = stagedColumns[column * 5 + quarter_2];
         acc_0 += dot4I8Packed(rows_0.x, columns_0.x);
         acc_0 += dot4I8Packed(rows_0.y, columns_0.y);
         acc_0 += dot4I8Packed(rows_0.z, columns_0.z);
@@ -87,20 +86,20 @@ fn ternaryGemm(
       workgroupBarrier();
     }
     let row_ = i32(local_index) / 8;
-    let column_2 = i32(local_index) % 8;
-    let at_2 = columnBase + column_2;
-    let row_3 = select(paddedColumns - 1, at_2, at_2 < paddedColumns);
-    let scale = scales[((row_3 >> 2u) * groups + g) * 4 + (row_3 & 3)];
+    let column_1 = i32(local_index) % 8;
+    let at_2 = columnBase + column_1;
+    let row_2 = select(paddedColumns - 1, at_2, at_2 < paddedColumns);
+    let scale = scales[((row_2 >> 2u) * groups + g) * 4 + (row_2 & 3)];
     totals_0 += f32(acc_0) * scale;
     acc_0 = 0;
   }
   let tileRow = i32(local_index) / 8;
   let tileColumn = i32(local_index) % 8;
-  let row_4 = rowBase + tileRow;
-  let column_3 = columnBase + tileColumn;
-  if (row_4 < m && column_3 < columns) {
+  let row_3 = rowBase + tileRow;
+  let column_2 = columnBase + tileColumn;
+  if (row_3 < m && column_2 < columns) {
     let result = totals_0;
-    let column_4 = firstColumn + column_3;
-    out[row_4 * n + firstColumn + column_3] = result;
+    let column_3 = firstColumn + column_2;
+    out[row_3 * n + firstColumn + column_2] = result;
   }
 }

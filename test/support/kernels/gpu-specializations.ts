@@ -89,6 +89,27 @@ export const specializations: readonly GpuSpecialization[] = [
     reduces: false,
   },
   {
+    file: "outer-gemm.ts",
+    kernel: "outerGemm",
+    small: { ...tile, b: "int8", grouped: false, adjacentRows: true, adjacentColumns: true },
+    large: { ...largeTile, b: "ternary", grouped: true, adjacentRows: false },
+    reduces: false,
+  },
+  ...["absmeanScales", "absmeanRowSums", "absmeanTensorScale"].map((kernel) => ({
+    file: "absmean.ts",
+    kernel,
+    small: { workgroupSize: 32, subgroups: false },
+    large: { workgroupSize: 256 },
+    reduces: false,
+  })),
+  {
+    file: "pack-ternary.ts",
+    kernel: "packTernary",
+    small: { workgroupSize: 32 },
+    large: { workgroupSize: 256 },
+    reduces: false,
+  },
+  {
     file: "embedding.ts",
     kernel: "embedding",
     small: { workgroupSize: 32, weight: "int8" },
