@@ -19,6 +19,7 @@ const recipeSchema = z.object({
   sequence: positive,
   accumulation: positive,
   schedules: z.record(z.string(), z.array(z.number())),
+  lambda: z.array(z.number().check(z.gte(0), z.lte(1))),
   seed: z.int(),
   heldOut: z.number().check(z.gt(0), z.lt(1)),
   evaluateEvery: positive,
@@ -42,8 +43,10 @@ export function parseRecipe(text: string, manifest: Manifest): TrainingRecipe {
     throw invalid(`.${path.join(".")}`, "what `bitloom build` writes", message);
   }
   const recipe = parsed.data;
-  const { parameters, steps, batch, sequence, accumulation, schedules } = recipe;
-  const names = ["gradients", "update", "evaluate", ...(accumulation > 1 ? ["accumulate"] : [])];
+  const { parameters, steps, batch, sequence, accumulation, schedules, lambda } = recipe;
+  const calls = ["gradients", ...(accumulation > 1 ? ["accumulate"] : [])];
+  const mixed = lambda.some((value) => value < 1) ? calls.map((name) => `mixed_${name}`) : [];
+  const names = [...calls, ...mixed, "update", "evaluate"];
   for (const name of names) {
     const entry = manifest.entries[name];
     if (entry === undefined) throw invalid("", `an artifact with the entry ${name}`, "one without");
@@ -62,8 +65,9 @@ export function parseRecipe(text: string, manifest: Manifest): TrainingRecipe {
     }
   }
   if (schedules.learning_rate === undefined) throw invalid(".schedules", "a learning_rate", "none");
-  for (const [name, { length }] of Object.entries(schedules)) {
-    if (length !== steps) throw invalid(`.schedules.${name}`, `${steps} numbers, one a step`, `${length}`);
+  const bySteps = Object.entries(schedules).map(([name, values]) => [`schedules.${name}`, values] as const);
+  for (const [name, { length }] of [...bySteps, ["lambda", lambda] as const]) {
+    if (length !== steps) throw invalid(`.${name}`, `${steps} numbers, one a step`, `${length}`);
   }
   return recipe;
 }

@@ -31,6 +31,11 @@ export interface TrainingRecipe {
   readonly accumulation: number;
   /** Scalar inputs by name, such as `learning_rate`: a value for each step, given to every entry that has the input. */
   readonly schedules: Readonly<Record<string, readonly number[]>>;
+  /**
+   * How much of quantization there is in each step, 0..1, the mean over what is quantized. Steps below 1 are computed by
+   * `mixed_gradients` and `mixed_accumulate`.
+   */
+  readonly lambda: readonly number[];
   /** Settles the first weights and the order of the data. */
   readonly seed: number;
   /** Share of the text, its end, that is not trained on. */
@@ -57,6 +62,7 @@ export function withSteps(recipe: TrainingRecipe, steps: number): TrainingRecipe
     ...recipe,
     steps,
     schedules: Object.fromEntries(schedules),
+    lambda: stretched(recipe.lambda, steps),
     evaluateEvery: Math.ceil((recipe.evaluateEvery * steps) / recipe.steps),
   };
 }

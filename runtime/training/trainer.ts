@@ -18,6 +18,8 @@ export interface TrainedStep {
   /** The gradients' common L2 norm before clipping. */
   readonly gradientNorm: number;
   readonly learningRate: number;
+  /** How much of quantization there was, 0..1, the mean over what is quantized. */
+  readonly lambda: number;
   readonly tokensPerSecond: number;
   /** The mean cross-entropy in nats on held-out text after this step, where it was computed. */
   readonly heldOutLoss?: number;
@@ -105,13 +107,14 @@ export class Trainer {
   async #step(): Promise<TrainedStep> {
     const { batch, sequence, accumulation } = this.#recipe;
     const done = this.#losses.length;
+    const lambda = this.#recipe.lambda[done]!;
     const started = performance.now();
     let loss = 0;
     let norm: Tensor | undefined;
     for (let call = 0; call < accumulation; call++) {
-      const entry = call === 0 ? "gradients" : "accumulate";
+      const entry = `${lambda < 1 ? "mixed_" : ""}${call === 0 ? "gradients" : "accumulate"}`;
       const tokens = this.#text.trained.shuffled(done * accumulation + call, batch);
-      const inputs = { ...tokens, ...this.#scheduled(entry, done) };
+      const inputs = { ...tokens, ...this.#scheduled(entry, done), ...this.#noise(entry, done) };
       const outputs = await this.#model.call(entry, inputs);
       norm = outputs.gradient_norm!;
       const own = numberOf(outputs.loss!);
@@ -130,6 +133,7 @@ export class Trainer {
       loss,
       gradientNorm: numberOf(norm!),
       learningRate: this.#recipe.schedules.learning_rate![done]!,
+      lambda,
       tokensPerSecond: (batch * sequence * accumulation) / seconds,
     };
   }
@@ -166,8 +170,18 @@ export class Trainer {
     return Object.fromEntries(values.map(([name, byStep]) => [name, Float32Array.of(byStep[step]!)]));
   }
 
+  /** The keys of an entry's noise, those of the step in all of its calls. */
+  #noise(entry: string, step: number): TensorInputs {
+    const count = this.#inputOf(entry, "noise_keys")?.dims[0];
+    return count === undefined ? {} : { noise_keys: noiseKeys(this.#recipe.seed, step, Number(count)) };
+  }
+
   #takes(entry: string, input: string): boolean {
-    return this.#model.manifest.entries[entry]!.inputs.some(({ name }) => name === input);
+    return this.#inputOf(entry, input) !== undefined;
+  }
+
+  #inputOf(entry: string, input: string) {
+    return this.#model.manifest.entries[entry]!.inputs.find(({ name }) => name === input);
   }
 }
 
@@ -184,6 +198,12 @@ export async function readStates(model: Model, names: Iterable<string>): Promise
     states.set(name, { dims, data: data as Float32Array<ArrayBuffer> });
   }
   return states;
+}
+
+/** As many random i32 as an input holds, of a generator that seed and step settle. */
+function noiseKeys(seed: number, step: number, count: number): Int32Array<ArrayBuffer> {
+  const random = Random.fromSeed(Math.imul(seed, 0x9e3779b1) ^ Math.imul(step + 1, 0x85ebca6b));
+  return Int32Array.from({ length: count }, () => random.next());
 }
 
 function numberOf({ data }: Tensor): number {

@@ -1,13 +1,22 @@
 import type { LanguageModelConfig, RopeScaling } from "../dsl/families/config.ts";
+import { languageModel } from "../dsl/families/index.ts";
 
-/** A family's config.json; linears that are BitLinear have latent weights, quantized when they are read. */
+/**
+ * A family's config.json; linears that are BitLinear have latent weights, quantized when they are read, and those that
+ * are not are listed.
+ */
 export function familyConfig(config: LanguageModelConfig): Readonly<Record<string, unknown>> {
   const norm = config.projectionNormEpsilon;
+  const quantized = new Set(bitLinears(config));
+  const ordinary = bitLinears({ ...config, quantized: true }).filter((path) => !quantized.has(path));
+  // Without a word on quantization, a Llama is not quantized, and a BitNet is.
+  const isPlain = quantized.size === 0 && config.architecture === "LlamaForCausalLM";
   const quantization = {
     quant_method: "bitnet",
     linear_class: "autobitlinear",
     quantization_mode: "online",
     ...(norm !== undefined && { use_rms_norm: true, rms_norm_eps: norm }),
+    ...(ordinary.length > 0 && { modules_to_not_convert: ordinary }),
   };
   return {
     architectures: [config.architecture],
@@ -30,8 +39,15 @@ export function familyConfig(config: LanguageModelConfig): Readonly<Record<strin
     mlp_bias: config.mlpBias,
     bos_token_id: config.bosToken,
     eos_token_id: config.eosTokens,
-    ...(config.quantized === true && { quantization_config: quantization }),
+    ...(!isPlain && { quantization_config: quantization }),
   };
+}
+
+function bitLinears(config: LanguageModelConfig): readonly string[] {
+  const weights = languageModel(config)
+    .parameters()
+    .filter(({ kind }) => kind === "bitLinear");
+  return weights.map(({ path }) => path.replace(/\.weight$/, ""));
 }
 
 function ropeScaling(scaling: RopeScaling): object {

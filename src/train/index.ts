@@ -4,6 +4,19 @@ export { type AdamWOptions, adamW } from "./adamw.ts";
 export { type BuildTrainingOptions, type BuildTrainingReport, buildTraining } from "./build-training.ts";
 export { type CompileTrainingOptions, compileTraining } from "./compile-training.ts";
 export {
+  activationsFrom,
+  getCurrentLambda,
+  getGlobalLambdaWarmup,
+  type Lambda,
+  type LambdaSchedule,
+  type LambdaWarmupOptions,
+  type LayerPlace,
+  lambdaWarmup,
+  type ProgressiveLayersOptions,
+  progressiveLayers,
+  setGlobalLambdaWarmup,
+} from "./lambda.ts";
+export {
   constantRate,
   cosineRate,
   type DecayOptions,
@@ -21,6 +34,7 @@ export {
   squaredErrorLoss,
 } from "./loss.ts";
 export type { Optimizer, TrainedParameter, UpdateContext, WeightDecay } from "./optimizer.ts";
+export type { LambdaCourses, QuantizationOptions, TrainedQuantization } from "./quantization.ts";
 export { type SgdOptions, sgd } from "./sgd.ts";
 export { type TrainOptions, type TrainReport, train } from "./train.ts";
 export {

@@ -15,6 +15,7 @@ import { invalidOption } from "../dsl/options.ts";
 import { trainable } from "../quantize/trainable.ts";
 import type { CompileTrainingOptions } from "./compile-training.ts";
 import { familyConfig } from "./family-config.ts";
+import { planQuantization, type TrainedQuantization } from "./quantization.ts";
 import { requireContext, type Training } from "./training.ts";
 
 /** What a training starts from. */
@@ -26,6 +27,7 @@ export interface TrainingStart {
   readonly digest: string | undefined;
   /** The parameters that are trained, in the model's order; all others are frozen. */
   readonly trained: readonly ParameterDeclaration[];
+  readonly quantization: TrainedQuantization;
   /** What the saved model's config.json says; null for a model of one's own. */
   readonly config: TrainingRecipe["config"];
   /** As the training has it, or the folder of `weights`; undefined where tokens are bytes. */
@@ -48,11 +50,13 @@ export async function openStart(training: Training, base: string): Promise<Train
     requireContext(training.sequence, model);
     const parameters = model.parameters();
     for (const parameter of parameters) requireLatent(parameter, weights);
-    const trained = new Set(trainable(model, chosen(training, parameters)));
+    const paths = new Set(trainable(model, chosen(training, parameters)));
+    const trained = parameters.filter(({ path }) => paths.has(path));
     return {
       ...opened,
       digest: folder === undefined ? undefined : await digestOf(weights, parameters),
-      trained: parameters.filter(({ path }) => trained.has(path)),
+      trained,
+      quantization: planQuantization(training.quantization, trained, training.steps),
       tokenizer: tokenizer ?? tokenizerOf(folder),
     };
   } catch (error) {
@@ -64,7 +68,7 @@ export async function openStart(training: Training, base: string): Promise<Train
 /** What `compileTraining` takes of a training and its start. */
 export function stepOf(
   { optimizer, batch, sequence, accumulation, clipNorm }: Training,
-  { weights, trained }: Pick<TrainingStart, "weights" | "trained">,
+  { weights, trained, quantization }: Pick<TrainingStart, "weights" | "trained" | "quantization">,
 ): Omit<CompileTrainingOptions, "out"> {
   return {
     optimizer,
@@ -72,6 +76,7 @@ export function stepOf(
     accumulation,
     parameters: trained.map(({ path }) => path),
     weights,
+    quantization: quantization.mix,
     ...(clipNorm !== undefined && { clipNorm }),
   };
 }

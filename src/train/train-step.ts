@@ -4,9 +4,10 @@
  */
 import { BitloomError } from "../../errors/index.ts";
 import { makeValue } from "../../ir/builder.ts";
-import type { Graph, State, Value } from "../../ir/graph.ts";
+import type { Graph, Output, State, Value } from "../../ir/graph.ts";
 import { bindParameters } from "../../ir/passes/bind-parameters.ts";
 import { gradient, gradientName } from "../../ir/passes/gradient.ts";
+import { type MixOptions, mixQuantization } from "../../ir/passes/mix-quantization.ts";
 import { lastLogitsGraph, runForwardPipeline } from "../../ir/passes/pipelines.ts";
 import { recomputeActivations } from "../../ir/passes/recompute-activations.ts";
 import { wholeSequences } from "../../ir/passes/whole-sequences.ts";
@@ -30,28 +31,29 @@ export interface TrainStepOptions {
   readonly clipNorm?: number;
   /** Compute activations again for the gradients, which takes less memory and more time. Default false. */
   readonly recompute?: boolean;
+  /** How BitLinears are quantized while they are trained. Default: in full, with the identity as the estimator. */
+  readonly quantization?: MixOptions;
 }
 
 /**
  * From a graph with a loss to the graph of a training step. Trained parameters become states of the same name, latent
  * f32 weights that are quantized anew in every step; what the optimizer keeps is state as well. One more input:
- * `learning_rate`, f32 []. Outputs: the loss before the update, and `gradient_norm` before clipping, both f32 [].
+ * `learning_rate`, f32 [], beside those of `mixQuantization`. Outputs: the loss before the update, and `gradient_norm` before clipping, both f32 [].
  * @throws BitloomError as `gradient` does, and INVALID_GRAPH where a name is taken.
  */
-export function trainStep(graph: Graph, options: TrainStepOptions): Graph {
-  const { loss = "loss" } = options;
-  const differentiated = differentiate(graph, options);
-  const norm = globalNorm(differentiated.parameters);
+export function trainStep(traced: Graph, options: TrainStepOptions): Graph {
+  const { graph, parameters, loss } = differentiate(
+    mixQuantization(traced, options.quantization ?? {}),
+    options,
+  );
+  const norm = globalNorm(parameters);
   const learningRate = scalarInput("learning_rate");
   const states = new StepStates(graph);
-  updateParameters(states, differentiated.parameters, { ...options, norm, learningRate });
+  updateParameters(states, parameters, { ...options, norm, learningRate });
   return states.finish({
     ...graph,
     inputs: [...graph.inputs, learningRate],
-    outputs: [
-      { name: loss, value: differentiated.loss },
-      { name: "gradient_norm", value: norm },
-    ],
+    outputs: [loss, { name: "gradient_norm", value: norm }],
   });
 }
 
@@ -61,9 +63,15 @@ export interface TrainingEntries {
   readonly gradients: Graph;
   /** The same, but the gradients are added to; absent where a step takes one call. */
   readonly accumulate?: Graph;
+  /**
+   * `gradients` and `accumulate` for steps in which some lambda is below 1: they take lambdas, and keys for noise. Absent
+   * where all lambdas are always 1, which the others take them for.
+   */
+  readonly mixed_gradients?: Graph;
+  readonly mixed_accumulate?: Graph;
   /** From `learning_rate` and, where gradients are clipped, `gradient_norm`, both f32 [], to new parameters. */
   readonly update: Graph;
-  /** The graph's inputs to its loss. */
+  /** The graph's inputs to its loss, quantized in full. */
   readonly evaluate: Graph;
 }
 
@@ -73,27 +81,17 @@ export interface TrainingEntries {
  * @throws BitloomError as `trainStep`
  */
 export function trainingEntries(
-  graph: Graph,
+  traced: Graph,
   accumulation: number,
   options: TrainStepOptions,
 ): TrainingEntries {
-  const { loss = "loss", clipNorm } = options;
-  const differentiated = differentiate(graph, options);
-  const { parameters } = differentiated;
-  const lossOutput = { name: loss, value: differentiated.loss };
-
-  const gradientsOf = (keep: (current: Value, share: Value) => Value): Graph => {
-    const states = new StepStates(graph);
-    const kept = parameters.map((parameter) => {
-      const { path, value, gradient: own } = parameter;
-      states.train(path, value, value);
-      const share = accumulation === 1 ? own : mul(own, 1 / accumulation);
-      const next = states.add(gradientName(path), value.type.dims, (current) => keep(current, share));
-      return { ...parameter, gradient: next };
-    });
-    const norm = { name: "gradient_norm", value: globalNorm(kept) };
-    return states.finish({ ...graph, outputs: [lossOutput, norm] });
-  };
+  const { clipNorm, quantization = {} } = options;
+  const { estimator = "identity", lambdas } = quantization;
+  const whole = differentiate(mixQuantization(traced, { estimator }), options);
+  const { graph, parameters, loss } = whole;
+  const { gradients, accumulate } = gradientEntries(whole, accumulation);
+  const mixed = lambdas && differentiate(mixQuantization(traced, quantization), options);
+  const entriesOfMixed = mixed && gradientEntries(mixed, accumulation);
 
   const learningRate = scalarInput("learning_rate");
   const norm = scalarInput("gradient_norm");
@@ -108,10 +106,12 @@ export function trainingEntries(
   const evaluated = new StepStates(graph);
   for (const { path, value } of parameters) evaluated.train(path, value, value);
   return {
-    gradients: gradientsOf((_current, share) => share),
-    ...(accumulation > 1 && { accumulate: gradientsOf(add) }),
+    gradients,
+    ...(accumulate && { accumulate }),
+    ...(entriesOfMixed && { mixed_gradients: entriesOfMixed.gradients }),
+    ...(entriesOfMixed?.accumulate && { mixed_accumulate: entriesOfMixed.accumulate }),
     update: updated.finish({ ...graph, symbols: new Map(), inputs, outputs: [] }),
-    evaluate: evaluated.finish({ ...graph, outputs: [lossOutput] }),
+    evaluate: evaluated.finish({ ...graph, outputs: [loss] }),
   };
 }
 
@@ -132,11 +132,40 @@ export function predictGraph(graph: Graph, { states: trained }: Graph): Graph {
   return states.finish(last);
 }
 
-/** The loss, and the trained parameters with their gradients. */
+/** What computes loss and gradients in the first call of a step, and in all further ones. */
+function gradientEntries(
+  { graph, parameters, loss }: DifferentiatedGraph,
+  accumulation: number,
+): Pick<TrainingEntries, "gradients" | "accumulate"> {
+  const keeping = (keep: (current: Value, share: Value) => Value): Graph => {
+    const states = new StepStates(graph);
+    const kept = parameters.map((parameter) => {
+      const { path, value, gradient: own } = parameter;
+      states.train(path, value, value);
+      const share = accumulation === 1 ? own : mul(own, 1 / accumulation);
+      const next = states.add(gradientName(path), value.type.dims, (current) => keep(current, share));
+      return { ...parameter, gradient: next };
+    });
+    const norm = { name: "gradient_norm", value: globalNorm(kept) };
+    return states.finish({ ...graph, outputs: [loss, norm] });
+  };
+  return {
+    gradients: keeping((_current, share) => share),
+    ...(accumulation > 1 && { accumulate: keeping(add) }),
+  };
+}
+
+/** A graph with its loss, and the trained parameters with their gradients. */
+interface DifferentiatedGraph {
+  readonly graph: Graph;
+  readonly loss: Output;
+  readonly parameters: readonly TrainedParameter[];
+}
+
 function differentiate(
   graph: Graph,
   { loss = "loss", parameters, clipNorm, recompute = false }: TrainStepOptions,
-): { readonly loss: Value; readonly parameters: readonly TrainedParameter[] } {
+): DifferentiatedGraph {
   if (clipNorm !== undefined) positiveNumber("trainStep: clipNorm", clipNorm);
   const withGradients = gradient(graph, { loss, ...(parameters && { parameters }) });
   const { outputs } = recompute ? recomputeActivations(withGradients, { loss }) : withGradients;
@@ -152,7 +181,7 @@ function differentiate(
       hint: "Packed ternary weights cannot be trained: start from latent ones.",
     });
   }
-  return { loss: values.get(loss)!, parameters: trained };
+  return { graph, loss: { name: loss, value: values.get(loss)! }, parameters: trained };
 }
 
 /** Has the optimizer make each parameter's next value from its gradient, clipped by the common norm. */

@@ -9,6 +9,7 @@ import type { Graph } from "../../ir/graph.ts";
 import { gradientName } from "../../ir/passes/gradient.ts";
 import { abortError } from "../../runtime/abort.ts";
 import { load, type Model } from "../../runtime/index.ts";
+import type { TensorInputs } from "../../runtime/session.ts";
 import {
   type Evaluation,
   readStates,
@@ -26,6 +27,7 @@ import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { adapterFiles } from "../quantize/adapter.ts";
 import { onlyCorrections } from "../quantize/trainable.ts";
 import { compileTraining, lowerTheStep } from "./compile-training.ts";
+import { setCurrentLambda } from "./lambda.ts";
 import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
 import { recipeOf } from "./recipe.ts";
@@ -121,10 +123,11 @@ async function runOn(
   const trainer = new Trainer(model, recipe, data, {
     progress: run,
     findNonFinite: (inputs) =>
-      firstNonFinite(gradientsOf(training, start), { states: model, weights, inputs }),
+      firstNonFinite(gradientsOf(training, start, inputs), { states: model, weights, inputs }),
   });
   for await (const trained of trainer.run()) {
-    const { step, heldOutLoss } = trained;
+    const { step, heldOutLoss, lambda } = trained;
+    setCurrentLambda(lambda);
     onStep?.(trained);
     if (heldOutLoss !== undefined) onEvaluation?.({ step, loss: heldOutLoss });
     if (step % checkpointEvery === 0 || step === steps || signal?.aborted) {
@@ -196,10 +199,12 @@ function keptStates({ parameters }: TrainingRecipe, { manifest }: Model): readon
   return manifest.states!.map(({ name }) => name).filter((name) => !gradients.has(name));
 }
 
-/** What computes loss and gradients in a step's first call, before it is lowered. */
-function gradientsOf(training: Training, start: TrainingStart): Graph {
+/** What computes loss and gradients in the first call of a step with these inputs, before it is lowered. */
+function gradientsOf(training: Training, start: TrainingStart, inputs: TensorInputs): Graph {
   const step = stepOf(training, start);
-  return trainingEntries(lossGraph(start.model, step), 1, stepOptions(step)).gradients;
+  const entries = trainingEntries(lossGraph(start.model, step), 1, stepOptions(step));
+  const { gradients, mixed_gradients: mixed } = entries;
+  return mixed?.inputs.every(({ name }) => name! in inputs) ? mixed : gradients;
 }
 
 /** What may not change between the parts of one run. */

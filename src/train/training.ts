@@ -8,6 +8,7 @@ import type { ParameterFilter } from "../quantize/trainable.ts";
 import { adamW } from "./adamw.ts";
 import type { LearningRate } from "./learning-rate.ts";
 import type { Optimizer } from "./optimizer.ts";
+import { type CheckedQuantization, checkQuantization, type QuantizationOptions } from "./quantization.ts";
 
 /** The path of a file of UTF-8, or what a program made. */
 export type TrainingText = string | { readonly content: string };
@@ -48,6 +49,8 @@ export interface TrainingOptions {
   readonly learningRate: LearningRate;
   /** Default: AdamW with betas 0.9 and 0.95, and a decay of 0.1 on matrices. */
   readonly optimizer?: Optimizer;
+  /** Default: BitLinears are quantized in full from the first step on. */
+  readonly quantization?: QuantizationOptions;
   /** Most that the gradients' common L2 norm may be; larger ones are scaled down. Default 1; `null`: never. */
   readonly clipNorm?: number | null;
   /** Settles the first weights and the order of the data. Default 0. */
@@ -66,7 +69,7 @@ const brand = Symbol.for("bitloom.training");
 
 /** A checked training, ready to run. */
 export interface Training
-  extends Required<Omit<TrainingOptions, "model" | "weights" | "tokenizer" | "clipNorm">> {
+  extends Required<Omit<TrainingOptions, "model" | "weights" | "tokenizer" | "clipNorm" | "quantization">> {
   readonly [brand]: true;
   /** Undefined where the folder of `weights` says it. */
   readonly model: LanguageModel | undefined;
@@ -75,6 +78,7 @@ export interface Training
   readonly weights: string | undefined;
   readonly tokenizer: TrainingOptions["tokenizer"];
   readonly clipNorm: number | undefined;
+  readonly quantization: CheckedQuantization;
 }
 
 /** Whether a value, such as the default export of a user's file, is a training. */
@@ -94,6 +98,7 @@ const names: readonly (keyof TrainingOptions)[] = [
   "accumulation",
   "learningRate",
   "optimizer",
+  "quantization",
   "clipNorm",
   "seed",
   "heldOut",
@@ -126,7 +131,8 @@ export function defineTraining(options: TrainingOptions): Training {
   const { heldOut = 0.05, accumulation = 1, evaluateSequences = 64 } = options;
   const { optimizer = adamW({ betas: [0.9, 0.95], weightDecay: onMatrices(0.1) }) } = options;
   const { weights, trainable = () => true } = options;
-  const { model, config } = describedModel(options);
+  const quantization = checkQuantization(options.quantization ?? {});
+  const { model, config } = describedModel(options, quantization);
   if (!Array.isArray(text) || text.length === 0 || !text.every(isText)) {
     throw invalidOption("text", "a list of one or more paths or { content: string }", text);
   }
@@ -170,6 +176,7 @@ export function defineTraining(options: TrainingOptions): Training {
     learningRate,
     optimizer,
     clipNorm: clipNorm ?? undefined,
+    quantization,
     seed,
     heldOut,
     evaluateEvery,
@@ -195,24 +202,42 @@ export function requireContext(sequence: number, { contextLength }: LanguageMode
   throw invalidOption("sequence", `at most the model's context of ${contextLength} tokens`, sequence);
 }
 
-function describedModel({ model, weights }: TrainingOptions): Pick<Training, "model" | "config"> {
-  if (model === undefined && weights !== undefined) return { model, config: undefined };
+function describedModel(
+  { model, weights }: TrainingOptions,
+  { off }: CheckedQuantization,
+): Pick<Training, "model" | "config"> {
+  const isSaid = model === undefined && weights !== undefined;
+  if (off !== undefined && (isSaid || isModel(model))) {
+    const expected = isSaid
+      ? "none: config.json in `weights` says it, in modules_to_not_convert"
+      : "none: a model of one's own has linear() in place of bitLinear()";
+    throw invalidOption("quantization: off", expected, off);
+  }
+  if (isSaid) return { model, config: undefined };
   if (isModel(model)) return { model: ownModel(model), config: undefined };
-  const config = savedConfig(model);
+  const config = savedConfig(model, off);
   return { model: languageModel(config), config };
 }
 
-/** A configuration that config.json can say. */
-function savedConfig(config: LanguageModelConfig | undefined): LanguageModelConfig {
+/** A configuration that config.json can say, without BitLinear in the layers that are `off`. */
+function savedConfig(
+  config: LanguageModelConfig | undefined,
+  off: CheckedQuantization["off"],
+): LanguageModelConfig {
   if (typeof config !== "object" || config === null) {
     const expected =
       "a family's configuration, what defineLanguageModel returns, or `weights` with a config.json";
     throw invalidOption("model", expected, config);
   }
-  const isLlama = config.architecture === "LlamaForCausalLM";
-  if (config.quantized === true || (isLlama && config.quantized === false)) return config;
-  const expected = isLlama ? "true or false" : `true, as ${config.architecture} is`;
-  throw invalidOption("model: quantized", expected, config.quantized);
+  const { architecture, quantized } = config;
+  const isLlama = architecture === "LlamaForCausalLM";
+  if (quantized !== true && !(isLlama && quantized === false) && typeof quantized !== "function") {
+    const expected = isLlama ? "true, false" : `true, as ${architecture} is,`;
+    throw invalidOption("model: quantized", `${expected} or a function of a layer's path`, quantized);
+  }
+  if (off === undefined) return config;
+  const isQuantized = typeof quantized === "function" ? quantized : () => quantized;
+  return { ...config, quantized: (path) => isQuantized(path) && !off(path) };
 }
 
 function ownModel(model: AnyModel): LanguageModel {

@@ -61,9 +61,11 @@ async function openTraining(path: string): Promise<Training> {
   });
 }
 
-function describeStep({ step, loss, learningRate, tokensPerSecond }: TrainedStep, steps: number): string {
+function describeStep(trained: TrainedStep, steps: number): string {
+  const { step, loss, learningRate, lambda, tokensPerSecond } = trained;
+  const warmup = lambda < 1 ? `  lambda ${lambda.toFixed(2)}` : "";
   const speed = `${Math.round(tokensPerSecond).toLocaleString("en-US")} tokens/s`;
-  return `step ${step} of ${steps}  loss ${loss.toFixed(4)}  rate ${learningRate.toExponential(2)}  ${speed}`;
+  return `step ${step} of ${steps}  loss ${loss.toFixed(4)}  rate ${learningRate.toExponential(2)}${warmup}  ${speed}`;
 }
 
 function describe(report: TrainReport, out: string): string {
