@@ -23,7 +23,8 @@ export function adamW(options: AdamWOptions = {}): Optimizer {
   positiveNumber("adamW: eps", eps);
   const [first, second] = betas.map((beta) => keptShare("adamW: betas", beta)) as [number, number];
   return {
-    begin({ learningRate, state }) {
+    begin(context) {
+      const { learningRate, state } = context;
       const correction = (name: string, beta: number) =>
         state(`adamw.${name}`, [], (current) => add(mul(current, beta), 1 - beta));
       const firstCorrection = correction("first_correction", first);
@@ -38,7 +39,7 @@ export function adamW(options: AdamWOptions = {}): Optimizer {
         const v = state(`${path}.second_moment`, dims, (current) =>
           add(mul(current, second), mul(mul(gradient, gradient), 1 - second)),
         );
-        const decay = decayOf(weightDecay, parameter);
+        const decay = decayOf(weightDecay, parameter, context);
         const kept = decay === 0 ? value : mul(value, sub(1, mul(learningRate, decay)));
         return sub(kept, mul(rate, div(m, add(div(sqrt(v), secondCorrection), eps))));
       };

@@ -20,9 +20,11 @@ export {
   constantRate,
   cosineRate,
   type DecayOptions,
+  type DecayShare,
   type LearningRate,
   linearRate,
   type TwoStageOptions,
+  twoStageDecay,
   twoStageRate,
 } from "./learning-rate.ts";
 export {

@@ -58,3 +58,11 @@ export function twoStageRate(
   const [first, second] = peaks.map((peak) => cosineRate(peak, options)) as [LearningRate, LearningRate];
   return (step, steps) => (step < boundary * steps ? first : second)(step, steps);
 }
+
+/** What weight decays are multiplied by in a step, counted from 0, in a run of so many steps. */
+export type DecayShare = (step: number, steps: number) => number;
+
+/** BitNet's two stages: weight decay in the first, and from the boundary on none (arXiv:2504.12285, 2.2). */
+export function twoStageDecay({ boundary = 0.5 }: Pick<TwoStageOptions, "boundary"> = {}): DecayShare {
+  return (step, steps) => (step < boundary * steps ? 1 : 0);
+}

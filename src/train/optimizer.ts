@@ -1,6 +1,7 @@
 import type { Value } from "../../ir/graph.ts";
 import type { Dim } from "../../ir/types.ts";
 import { invalidOption } from "../dsl/options.ts";
+import { mul, type Term } from "./expressions.ts";
 
 /** A parameter that is trained, and its gradient (clipped, if clipping is asked for), f32 of its dims. */
 export interface TrainedParameter {
@@ -13,6 +14,8 @@ export interface TrainedParameter {
 export interface UpdateContext {
   /** f32 [], an input of each step. */
   readonly learningRate: Value;
+  /** f32 [], an input of each step that every weight decay is multiplied by; absent where decays stay as they are. */
+  readonly decayShare?: Value | undefined;
   /** A state f32 that is zero before the first step; `next` gives its new value, which is returned. */
   state(name: string, dims: readonly Dim[], next: (current: Value) => Value): Value;
 }
@@ -25,11 +28,20 @@ export interface Optimizer {
 /** One decay for all parameters, or one for each, such as 0 for norms and biases. */
 export type WeightDecay = number | ((path: string, dims: readonly Dim[]) => number);
 
-/** @throws BitloomError INVALID_OPTION for a decay that is negative or not finite. */
-export function decayOf(decay: WeightDecay, { path, value }: TrainedParameter): number {
+/**
+ * A parameter's decay in a step; 0 where it never has one.
+ * @throws BitloomError INVALID_OPTION for a decay that is negative or not finite.
+ */
+export function decayOf(
+  decay: WeightDecay,
+  { path, value }: TrainedParameter,
+  { decayShare }: UpdateContext,
+): Term {
   const own = typeof decay === "number" ? decay : decay(path, value.type.dims);
-  if (Number.isFinite(own) && own >= 0) return own;
-  throw invalidOption(`weightDecay of ${path}`, "a finite number of at least 0", own);
+  if (!Number.isFinite(own) || own < 0) {
+    throw invalidOption(`weightDecay of ${path}`, "a finite number of at least 0", own);
+  }
+  return own === 0 || decayShare === undefined ? own : mul(decayShare, own);
 }
 
 /** A rate at which something is kept: 0 keeps nothing, below 1. */

@@ -1,4 +1,5 @@
 import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
+import type { DecayShare, LearningRate } from "./learning-rate.ts";
 import type { TrainingStart } from "./start.ts";
 import type { Training } from "./training.ts";
 
@@ -6,7 +7,9 @@ import type { Training } from "./training.ts";
 export function recipeOf(training: Training, start: TrainingStart): TrainingRecipe {
   const { model, trained, config } = start;
   const { lambdas } = start.quantization;
-  const { steps, learningRate } = training;
+  const { steps, learningRate, decayShare } = training;
+  const byStep = (schedule: LearningRate | DecayShare) =>
+    Array.from({ length: steps }, (_, step) => schedule(step, steps));
   const { batch, sequence, accumulation, seed, heldOut, evaluateEvery, evaluateSequences } = training;
   return {
     name: model.name,
@@ -19,10 +22,11 @@ export function recipeOf(training: Training, start: TrainingStart): TrainingReci
     sequence,
     accumulation,
     schedules: {
-      learning_rate: Array.from({ length: steps }, (_, step) => learningRate(step, steps)),
+      learning_rate: byStep(learningRate),
+      ...(decayShare && { decay_share: byStep(decayShare) }),
       ...lambdas?.inputs,
     },
-    lambda: lambdas?.mean ?? Array.from({ length: steps }, () => 1),
+    lambda: lambdas?.mean ?? byStep(() => 1),
     seed,
     heldOut,
     evaluateEvery,

@@ -21,18 +21,17 @@ export function sgd(options: SgdOptions = {}): Optimizer {
   knownOptions("sgd", options, ["momentum", "nesterov", "weightDecay"]);
   keptShare("sgd: momentum", momentum);
   return {
-    begin:
-      ({ learningRate, state }) =>
-      (parameter) => {
-        const { path, value } = parameter;
-        const decay = decayOf(weightDecay, parameter);
-        const gradient = decay === 0 ? parameter.gradient : add(parameter.gradient, mul(value, decay));
-        if (momentum === 0) return sub(value, mul(learningRate, gradient));
-        const buffer = state(`${path}.momentum`, value.type.dims, (current) =>
-          add(mul(current, momentum), gradient),
-        );
-        const direction = nesterov ? add(gradient, mul(buffer, momentum)) : buffer;
-        return sub(value, mul(learningRate, direction));
-      },
+    begin: (context) => (parameter) => {
+      const { learningRate, state } = context;
+      const { path, value } = parameter;
+      const decay = decayOf(weightDecay, parameter, context);
+      const gradient = decay === 0 ? parameter.gradient : add(parameter.gradient, mul(value, decay));
+      if (momentum === 0) return sub(value, mul(learningRate, gradient));
+      const buffer = state(`${path}.momentum`, value.type.dims, (current) =>
+        add(mul(current, momentum), gradient),
+      );
+      const direction = nesterov ? add(gradient, mul(buffer, momentum)) : buffer;
+      return sub(value, mul(learningRate, direction));
+    },
   };
 }

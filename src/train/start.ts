@@ -67,7 +67,7 @@ export async function openStart(training: Training, base: string): Promise<Train
 
 /** What `compileTraining` takes of a training and its start. */
 export function stepOf(
-  { optimizer, batch, sequence, accumulation, clipNorm }: Training,
+  { optimizer, decayShare, batch, sequence, accumulation, clipNorm }: Training,
   { weights, trained, quantization }: Pick<TrainingStart, "weights" | "trained" | "quantization">,
 ): Omit<CompileTrainingOptions, "out"> {
   return {
@@ -77,6 +77,7 @@ export function stepOf(
     parameters: trained.map(({ path }) => path),
     weights,
     quantization: quantization.mix,
+    ...(decayShare && { scheduledDecay: true }),
     ...(clipNorm !== undefined && { clipNorm }),
   };
 }

@@ -72,6 +72,23 @@ test("adamW is Adam with decoupled decay, its bias corrections 1 - beta^t", () =
   ]);
 });
 
+test.each<[string, (weightDecay: number) => Optimizer]>([
+  ["adamW", (weightDecay) => adamW({ weightDecay })],
+  ["sgd", (weightDecay) => sgd({ weightDecay })],
+])("a share scales the decay of %s in each step", (_, optimizerOf) => {
+  const share = tensor("f32", [], [0.25]);
+  const scheduled = trainStep(quadratic, { optimizer: optimizerOf(0.2), scheduledDecay: true });
+  verifyGraph(scheduled);
+  const states = { p: tensor("f32", [3], start) };
+  const inputs = { a: tensor("f32", [3], a), learning_rate: tensor("f32", [], [0.1]) };
+  const { states: received } = interpret(scheduled, {
+    inputs: { ...inputs, decay_share: share },
+    parameters: {},
+    states,
+  });
+  expect([...received.p!.data]).toEqual(train(optimizerOf(0.05), [0.1]).p);
+});
+
 test.each([false, true])("sgd keeps momentum, nesterov %s", (nesterov) => {
   const [momentum, decay] = [0.8, 0.1];
   const p = [...start];

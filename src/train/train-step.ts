@@ -27,6 +27,11 @@ export interface TrainStepOptions {
   readonly loss?: string;
   /** Paths of the parameters that are trained; all by default. The others stay parameters. */
   readonly parameters?: readonly string[];
+  /**
+   * The step has one more input, `decay_share`, f32 []: what every weight decay is multiplied by. Default false: decays
+   * are the same in every step.
+   */
+  readonly scheduledDecay?: boolean;
   /** Scales gradients down so that their common L2 norm is at most this. Default: never. */
   readonly clipNorm?: number;
   /** Compute activations again for the gradients, which takes less memory and more time. Default false. */
@@ -47,12 +52,12 @@ export function trainStep(traced: Graph, options: TrainStepOptions): Graph {
     options,
   );
   const norm = globalNorm(parameters);
-  const learningRate = scalarInput("learning_rate");
+  const scheduled = scheduledInputs(options);
   const states = new StepStates(graph);
-  updateParameters(states, parameters, { ...options, norm, learningRate });
+  updateParameters(states, parameters, { ...options, ...scheduled, norm });
   return states.finish({
     ...graph,
-    inputs: [...graph.inputs, learningRate],
+    inputs: [...graph.inputs, ...inputsOf(scheduled)],
     outputs: [loss, { name: "gradient_norm", value: norm }],
   });
 }
@@ -69,7 +74,10 @@ export interface TrainingEntries {
    */
   readonly mixed_gradients?: Graph;
   readonly mixed_accumulate?: Graph;
-  /** From `learning_rate` and, where gradients are clipped, `gradient_norm`, both f32 [], to new parameters. */
+  /**
+   * From `learning_rate` and, where they are asked for, `decay_share` and the `gradient_norm` to clip by, all f32 [], to
+   * new parameters.
+   */
   readonly update: Graph;
   /** The graph's inputs to its loss, quantized in full. */
   readonly evaluate: Graph;
@@ -93,15 +101,15 @@ export function trainingEntries(
   const mixed = lambdas && differentiate(mixQuantization(traced, quantization), options);
   const entriesOfMixed = mixed && gradientEntries(mixed, accumulation);
 
-  const learningRate = scalarInput("learning_rate");
+  const scheduled = scheduledInputs(options);
   const norm = scalarInput("gradient_norm");
   const updated = new StepStates(graph);
   const summed = parameters.map((parameter) => {
     const { path, value } = parameter;
     return { ...parameter, gradient: updated.add(gradientName(path), value.type.dims, (current) => current) };
   });
-  updateParameters(updated, summed, { ...options, norm, learningRate });
-  const inputs = clipNorm === undefined ? [learningRate] : [learningRate, norm];
+  updateParameters(updated, summed, { ...options, ...scheduled, norm });
+  const inputs = [...inputsOf(scheduled), ...(clipNorm === undefined ? [] : [norm])];
 
   const evaluated = new StepStates(graph);
   for (const { path, value } of parameters) evaluated.train(path, value, value);
@@ -188,19 +196,30 @@ function differentiate(
 function updateParameters(
   states: StepStates,
   parameters: readonly TrainedParameter[],
-  how: Pick<TrainStepOptions, "optimizer" | "clipNorm"> & {
-    readonly norm: Value;
-    readonly learningRate: Value;
-  },
+  how: Pick<TrainStepOptions, "optimizer" | "clipNorm"> & ScheduledInputs & { readonly norm: Value },
 ): void {
-  const { optimizer, clipNorm, norm, learningRate } = how;
+  const { optimizer, clipNorm, norm, learningRate, decayShare } = how;
   // PyTorch's clip_grad_norm_ has the same 1e-6.
   const scale = clipNorm === undefined ? undefined : min(div(clipNorm, add(norm, 1e-6)), 1);
-  const update = optimizer.begin({ learningRate, state: (...args) => states.add(...args) });
+  const update = optimizer.begin({ learningRate, decayShare, state: (...args) => states.add(...args) });
   for (const { path, value, gradient: own } of parameters) {
     const next = update({ path, value, gradient: scale ? mul(own, scale) : own });
     states.train(path, value, next);
   }
+}
+
+type ScheduledInputs = Pick<UpdateContext, "learningRate" | "decayShare">;
+
+/** The scalars that an update is given anew in each step. */
+function scheduledInputs({ scheduledDecay = false }: TrainStepOptions): ScheduledInputs {
+  return {
+    learningRate: scalarInput("learning_rate"),
+    decayShare: scheduledDecay ? scalarInput("decay_share") : undefined,
+  };
+}
+
+function inputsOf({ learningRate, decayShare }: ScheduledInputs): readonly Value[] {
+  return decayShare === undefined ? [learningRate] : [learningRate, decayShare];
 }
 
 function scalarInput(name: string): Value {

@@ -10,12 +10,14 @@ import { compileCheckpoint } from "../compiler/checkpoint.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import { learnBytePairs } from "./byte-pairs.ts";
 import {
+  type DecayShare,
   defineTraining,
   type LearningRate,
   linearRate,
   type TrainingOptions,
   type TrainingText,
   train,
+  twoStageDecay,
   twoStageRate,
 } from "./index.ts";
 
@@ -131,6 +133,7 @@ describe("a training that cannot be", () => {
     ["no text", { text: [] }],
     ["text that is none", { text: [{ path: "abc.txt" } as unknown as TrainingText] }],
     ["a rate that is a number", { learningRate: 1e-3 as unknown as LearningRate }],
+    ["a decay share that is a number", { decayShare: 0.5 as unknown as DecayShare }],
     ["all text held out", { heldOut: 1 }],
     ["a vocabulary without the bytes", { tokenizer: { vocabulary: 255 } }],
     ["half a token", { tokenizer: { vocabulary: 300.5 } }],
@@ -196,11 +199,13 @@ test("an epoch has every window once, in another order than the one before", () 
   expect(targets).toEqual({ data: Int32Array.of(25, 26, 27, 28, 29, 30), dims: [2, 3] });
 });
 
-test("the rate falls in two stages", () => {
+test("the rate falls, and the decay ends, in two stages", () => {
   const rate = twoStageRate([1, 0.5], { warmup: 2 });
   const rates = Array.from({ length: 12 }, (_, step) => rate(step, 12));
   expect(rates[0]).toBe(0.5);
   expect(rates[2]).toBe(1);
   expect(rates[6]! / rates[5]!).toBeLessThan(0.45);
   for (let step = 3; step < 12; step++) expect(rates[step]).toBeLessThan(rates[step - 1]!);
+  const share = twoStageDecay({ boundary: 0.25 });
+  expect(Array.from({ length: 8 }, (_, step) => share(step, 8))).toEqual([1, 1, 0, 0, 0, 0, 0, 0]);
 });

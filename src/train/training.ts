@@ -6,7 +6,7 @@ import { type AnyModel, isModel } from "../dsl/model.ts";
 import { describe, invalidOption, knownOptions, positiveInteger, positiveNumber } from "../dsl/options.ts";
 import type { ParameterFilter } from "../quantize/trainable.ts";
 import { adamW } from "./adamw.ts";
-import type { LearningRate } from "./learning-rate.ts";
+import type { DecayShare, LearningRate } from "./learning-rate.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { type CheckedQuantization, checkQuantization, type QuantizationOptions } from "./quantization.ts";
 
@@ -49,6 +49,8 @@ export interface TrainingOptions {
   readonly learningRate: LearningRate;
   /** Default: AdamW with betas 0.9 and 0.95, and a decay of 0.1 on matrices. */
   readonly optimizer?: Optimizer;
+  /** What the optimizer's weight decays are multiplied by in each step. Default: they are the same in all. */
+  readonly decayShare?: DecayShare;
   /** Default: BitLinears are quantized in full from the first step on. */
   readonly quantization?: QuantizationOptions;
   /** Most that the gradients' common L2 norm may be; larger ones are scaled down. Default 1; `null`: never. */
@@ -69,7 +71,9 @@ const brand = Symbol.for("bitloom.training");
 
 /** A checked training, ready to run. */
 export interface Training
-  extends Required<Omit<TrainingOptions, "model" | "weights" | "tokenizer" | "clipNorm" | "quantization">> {
+  extends Required<
+    Omit<TrainingOptions, "model" | "weights" | "tokenizer" | "decayShare" | "clipNorm" | "quantization">
+  > {
   readonly [brand]: true;
   /** Undefined where the folder of `weights` says it. */
   readonly model: LanguageModel | undefined;
@@ -77,6 +81,7 @@ export interface Training
   readonly config: LanguageModelConfig | undefined;
   readonly weights: string | undefined;
   readonly tokenizer: TrainingOptions["tokenizer"];
+  readonly decayShare: DecayShare | undefined;
   readonly clipNorm: number | undefined;
   readonly quantization: CheckedQuantization;
 }
@@ -98,6 +103,7 @@ const names: readonly (keyof TrainingOptions)[] = [
   "accumulation",
   "learningRate",
   "optimizer",
+  "decayShare",
   "quantization",
   "clipNorm",
   "seed",
@@ -130,7 +136,7 @@ export function defineTraining(options: TrainingOptions): Training {
   const { text, tokenizer, steps, batch, sequence, learningRate, clipNorm = 1, seed = 0 } = options;
   const { heldOut = 0.05, accumulation = 1, evaluateSequences = 64 } = options;
   const { optimizer = adamW({ betas: [0.9, 0.95], weightDecay: onMatrices(0.1) }) } = options;
-  const { weights, trainable = () => true } = options;
+  const { weights, trainable = () => true, decayShare } = options;
   const quantization = checkQuantization(options.quantization ?? {});
   const { model, config } = describedModel(options, quantization);
   if (!Array.isArray(text) || text.length === 0 || !text.every(isText)) {
@@ -150,6 +156,9 @@ export function defineTraining(options: TrainingOptions): Training {
   if (model !== undefined) requireContext(sequence, model);
   if (typeof learningRate !== "function") {
     throw invalidOption("learningRate", "a schedule such as cosineRate(1e-3)", learningRate);
+  }
+  if (decayShare !== undefined && typeof decayShare !== "function") {
+    throw invalidOption("decayShare", "a schedule such as twoStageDecay()", decayShare);
   }
   if (typeof optimizer?.begin !== "function") {
     throw invalidOption("optimizer", "an optimizer such as adamW()", optimizer);
@@ -175,6 +184,7 @@ export function defineTraining(options: TrainingOptions): Training {
     accumulation,
     learningRate,
     optimizer,
+    decayShare,
     clipNorm: clipNorm ?? undefined,
     quantization,
     seed,
