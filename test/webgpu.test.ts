@@ -99,6 +99,17 @@ describe("weights larger than a buffer may be", () => {
   });
 });
 
+test("a gradient adds up what pieces of a weight give", async () => {
+  const graph = parseGraph(`graph @g(batch <= 3) {
+    %g: input f32[batch, 530]
+    %w: parameter "w" f32[530, 30] ternary(group 12)
+    %dx: f32[batch, 30] = linear_input_gradient(%g, %w)
+    return dx = %dx
+  }`);
+  const limits = { bufferBytes: 16 + 259 * 48 };
+  for (const trial of nodeTrials(graph, 7, wgslTier)) await attempt(trial, limits);
+});
+
 describe("whole graphs on the WebGPU target", () => {
   /** Ops without arithmetic, whose results are the interpreter's whatever the device. */
   const movingOps = [

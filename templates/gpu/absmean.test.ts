@@ -68,7 +68,7 @@ describe("absmean", () => {
           scale,
         );
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     ));
 
   test("sums that carry beyond 64 bits, and rows of very different sizes", () => {

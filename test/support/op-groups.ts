@@ -73,7 +73,7 @@ const opGroups: readonly OpGroup[] = [
   {
     name: "gradients of linear layers",
     ops: ["linear_input_gradient", "linear_weight_gradient", "quantize"],
-    runs: { wasm: 30, gpu: 3 },
+    runs: { wasm: 30, gpu: 2 },
   },
   {
     name: "gradients of norms, attention and embeddings",
