@@ -98,7 +98,7 @@ export function getGlobalLambdaWarmup(): LambdaSchedule | undefined {
   return globalWarmup;
 }
 
-/** The mean lambda, over layers, of the step that `train` did last in this process; 1 when no training warms up. */
+/** The mean lambda, over layers, of the step that `train` did last in this process; 1 before it did any. */
 export function getCurrentLambda(): number {
   return current;
 }

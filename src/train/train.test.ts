@@ -8,12 +8,16 @@ import { byteTokenizerFiles, Windows } from "../../runtime/training/index.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { compileCheckpoint } from "../compiler/checkpoint.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
+import { languageModel } from "../dsl/families/index.ts";
 import { learnBytePairs } from "./byte-pairs.ts";
 import {
   type DecayShare,
   defineTraining,
+  getCurrentLambda,
   type LearningRate,
+  lambdaWarmup,
   linearRate,
+  progressiveLayers,
   type TrainingOptions,
   type TrainingText,
   train,
@@ -66,7 +70,14 @@ const bytes = (name: string, file = "model/model.safetensors") => readFile(join(
 test("what is trained is saved, compiled, and continues its text", async () => {
   const out = join(folder, "whole");
   const steps: number[] = [];
-  const report = await train(of(), { out, base: folder, threads: 1, onStep: ({ step }) => steps.push(step) });
+  // One layer is an ordinary linear: in training, in the saved model, and in what is compiled of it.
+  const training = of({ quantization: { off: (path) => path.endsWith("o_proj") } });
+  const report = await train(training, {
+    out,
+    base: folder,
+    threads: 1,
+    onStep: ({ step }) => steps.push(step),
+  });
   expect(steps).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
   expect(report.losses[0]).toBeGreaterThan(4);
   expect(report.evaluations.map(({ step }) => step)).toEqual([4, 8, 12, 16, 20, 24, 28, 32, 36, 40]);
@@ -74,6 +85,9 @@ test("what is trained is saved, compiled, and continues its text", async () => {
   expect((await bytes("whole", "loss.svg")).toString()).toContain("<polyline");
 
   const checkpoint = await openCheckpoint(report.model);
+  expect((checkpoint.config.quantized as (path: string) => boolean)("model.layers.0.self_attn.o_proj")).toBe(
+    false,
+  );
   await compileCheckpoint(checkpoint, { out: join(folder, "artifact") });
   await checkpoint.source.close();
   await using model = await loadLanguageModel(join(folder, "artifact"), { threads: 1 });
@@ -83,7 +97,18 @@ test("what is trained is saved, compiled, and continues its text", async () => {
 }, 60_000);
 
 test("a run that is interrupted, even twice, ends with the weights of one that is not", async () => {
-  const changed = { steps: 7, accumulation: 2, evaluateEvery: 3 };
+  const changed: Partial<TrainingOptions> = {
+    steps: 7,
+    accumulation: 2,
+    evaluateEvery: 3,
+    quantization: {
+      lambda: lambdaWarmup({ steps: 4, shape: "cosine" }),
+      layers: { "model.layers.0.self_attn": progressiveLayers({ steps: 5 }) },
+      ste: "soft",
+      noise: "gaussian",
+    },
+  };
+  const lambdas: number[] = [];
   // The same text, be it a file's or a program's.
   const content = "abcdefgh".repeat(200);
   const run = (out: string, until: number, resume = false) => {
@@ -95,10 +120,18 @@ test("a run that is interrupted, even twice, ends with the weights of one that i
       threads: 1,
       resume,
       signal: controller.signal,
-      onStep: ({ step }) => step === until && controller.abort(),
+      onStep: ({ step, lambda }) => {
+        if (out === "at-once") lambdas.push(lambda);
+        expect(getCurrentLambda()).toBe(lambda);
+        if (step === until) controller.abort();
+      },
     });
   };
   const { losses, evaluations } = await run("at-once", 99);
+  // Four layers one after the other, and three together.
+  const sums = [0, 1 + 0.439, 2 + 1.5, 4 + 2.561, 7, 7, 7];
+  expect(lambdas).toEqual(sums.map((sum) => expect.closeTo(sum / 7, 3)));
+  expect(lambdas[4]).toBe(1);
   await expect(run("in-parts", 2)).rejects.toMatchObject({ code: "ABORTED" });
   await expect(run("in-parts", 5, true)).rejects.toMatchObject({ code: "ABORTED" });
   expect(await stat(join(folder, "in-parts", "model")).catch(() => undefined)).toBeUndefined();
@@ -117,7 +150,11 @@ test("a run that is interrupted, even twice, ends with the weights of one that i
 
 test("a loss that is no number stops the run with the step and the operation", async () => {
   const tooHigh: LearningRate = (step) => (step < 2 ? 1e-3 : 1e30);
-  const training = of({ steps: 9, learningRate: tooHigh });
+  const quantization: TrainingOptions["quantization"] = {
+    lambda: lambdaWarmup({ steps: 9 }),
+    noise: "uniform",
+  };
+  const training = of({ steps: 9, learningRate: tooHigh, quantization });
   const diverged = train(training, { out: join(folder, "diverged"), base: folder, threads: 1 });
   await expect(diverged).rejects.toMatchObject({
     code: "TRAINING_DIVERGED",
@@ -139,6 +176,7 @@ describe("a training that cannot be", () => {
     ["half a token", { tokenizer: { vocabulary: 300.5 } }],
     ["an unknown option", { epochs: 3 } as Partial<TrainingOptions>],
     ["a BitNet without BitLinear", { model: { ...config, quantized: false } }],
+    ["layers of a model of one's own", { model: languageModel(config), quantization: { off: () => true } }],
   ])("is refused where it is described: %s", (_, changed) => {
     expect(() => of(changed)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
   });
