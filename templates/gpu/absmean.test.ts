@@ -79,6 +79,12 @@ describe("absmean", () => {
     return Promise.all((["tensor", "row"] as const).map((scale) => expectAbsmean(weights, 9, 3000, scale)));
   });
 
+  test("more weights in a row than an invocation adds up without carrying", async () => {
+    const k = 32 * 65_540;
+    const weights = new Float32Array(k).fill(2 - 2 ** -23);
+    expect((await quantize(weights, 1, k, "row")).scales[0]).toBe(2 - 2 ** -23);
+  });
+
   test.each([Number.NaN, Number.POSITIVE_INFINITY, 2 ** 126])(
     "%s makes a scale NaN and its codes 0",
     async (bad) => {

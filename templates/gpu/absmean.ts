@@ -42,6 +42,8 @@ const FLOOR_BITS = 0x3727c5ac;
 const NAN_BITS = 0x7fc00000;
 /** Digits of 16 bits in a sum, the last of which has all that carries beyond 64. */
 const DIGITS = 5;
+/** Terms that may be added to a sum before its digits carry: 2^16 + 1 times the largest digit fits 32 bits. */
+const ADDENDS = 0x10000;
 
 /**
  * Scales by rows or by groups of rows.
@@ -143,9 +145,12 @@ function sumOfTerms(
   }
   largest = workgroupMax(options, partials, zero, largest);
   const digits = registers(DIGITS, zero);
-  // An invocation has at most 2^16 terms, so no digit overflows.
-  for (let i = localId(); i < count; i += options.workgroupSize) addTerm(digits, term(i), largest);
-  carry(digits);
+  const block = ADDENDS * options.workgroupSize;
+  for (let start: i32 = 0; start < count; start += block) {
+    const end = select(count - start < block, count, start + block);
+    for (let i = start + localId(); i < end; i += options.workgroupSize) addTerm(digits, term(i), largest);
+    carry(digits);
+  }
   workgroupSums(options, 1, DIGITS, partials, digits, (sum: u32, digit: i32, _lane: i32) => {
     together[digit] = sum;
   });

@@ -66,34 +66,37 @@ extern "C" __global__ void __launch_bounds__(32) absmeanScales(
     u32 digits_2 = 0u;
     u32 digits_3 = 0u;
     u32 digits_4 = 0u;
-    for (i32 i_1 = threadIdx.x; i_1 < length; i_1 += 32u) {
-      const u32 bits_1 = weights[u32(row) * k + start + i_1];
-      const u32 field_1 = (bits_1 >> 23) & 255u;
-      const u32 significand_1 = field_1 > 0u ? (bits_1 << 8) | 0x80000000u : 0u;
-      const uint4 value_4 = make_uint4(field_1 < 253u ? field_1 : 0x00010000u, significand_1, 0u, 0u);
-      const u32 largest_1 = largest;
-      const u32 distance = largest_1 - value_4.x;
-      const bool far = distance >= 32u;
-      const u32 upper = far ? 0u : value_4.y;
-      const u32 lower = far ? value_4.y : value_4.z;
-      const u32 shift = distance & 31u;
-      const u32 low = (lower >> (shift & 31)) | ((upper << 1) << ((31u - shift) & 31));
-      const u32 high = upper >> (shift & 31);
-      if (distance < 64u) {
-        digits_0 += low & 65535u;
-        digits_1 += low >> 16;
-        digits_2 += high & 65535u;
-        digits_3 += high >> 16;
+    for (i32 start_1 = 0; start_1 < length; start_1 += 0x00200000u) {
+      const i32 end = i32(u32(length) - start_1) < 2097152 ? length : i32(start_1 + 0x00200000u);
+      for (i32 i_1 = start_1 + threadIdx.x; i_1 < end; i_1 += 32u) {
+        const u32 bits_1 = weights[u32(row) * k + start + i_1];
+        const u32 field_1 = (bits_1 >> 23) & 255u;
+        const u32 significand_1 = field_1 > 0u ? (bits_1 << 8) | 0x80000000u : 0u;
+        const uint4 value_4 = make_uint4(field_1 < 253u ? field_1 : 0x00010000u, significand_1, 0u, 0u);
+        const u32 largest_1 = largest;
+        const u32 distance = largest_1 - value_4.x;
+        const bool far = distance >= 32u;
+        const u32 upper = far ? 0u : value_4.y;
+        const u32 lower = far ? value_4.y : value_4.z;
+        const u32 shift = distance & 31u;
+        const u32 low = (lower >> (shift & 31)) | ((upper << 1) << ((31u - shift) & 31));
+        const u32 high = upper >> (shift & 31);
+        if (distance < 64u) {
+          digits_0 += low & 65535u;
+          digits_1 += low >> 16;
+          digits_2 += high & 65535u;
+          digits_3 += high >> 16;
+        }
       }
+      digits_1 += digits_0 >> 16;
+      digits_0 &= 65535u;
+      digits_2 += digits_1 >> 16;
+      digits_1 &= 65535u;
+      digits_3 += digits_2 >> 16;
+      digits_2 &= 65535u;
+      digits_4 += digits_3 >> 16;
+      digits_3 &= 65535u;
     }
-    digits_1 += digits_0 >> 16;
-    digits_0 &= 65535u;
-    digits_2 += digits_1 >> 16;
-    digits_1 &= 65535u;
-    digits_3 += digits_2 >> 16;
-    digits_2 &= 65535u;
-    digits_4 += digits_3 >> 16;
-    digits_3 &= 65535u;
     const i32 local = threadIdx.x;
     i32 count_1 = 1;
     digits_0 = warp_add(digits_0);

@@ -47,34 +47,37 @@ fn absmeanRowSums(
     var digits_2 = 0u;
     var digits_3 = 0u;
     var digits_4 = 0u;
-    for (var i_1 = i32(local_index); i_1 < k; i_1 += 32) {
-      let bits_1 = weights[row * k + i_1];
-      let field_1 = (bits_1 >> 23u) & 255u;
-      let significand_1 = select(0u, ((bits_1 << 8u) | 0x80000000u), field_1 > 0u);
-      let value_3 = vec4u(select(0x00010000u, field_1, field_1 < 253u), significand_1, 0u, 0u);
-      let largest_1 = largest;
-      let distance_1 = largest_1 - value_3.x;
-      let far = distance_1 >= 32u;
-      let upper = select(value_3.y, 0u, far);
-      let lower = select(value_3.z, value_3.y, far);
-      let shift = distance_1 & 31u;
-      let low = (lower >> shift) | ((upper << 1u) << (31u - shift));
-      let high = upper >> shift;
-      if (distance_1 < 64u) {
-        digits_0 += low & 65535u;
-        digits_1 += low >> 16u;
-        digits_2 += high & 65535u;
-        digits_3 += high >> 16u;
+    for (var start = 0; start < k; start += 2097152) {
+      let end = select(start + 2097152, k, k - start < 2097152);
+      for (var i_1 = start + i32(local_index); i_1 < end; i_1 += 32) {
+        let bits_1 = weights[row * k + i_1];
+        let field_1 = (bits_1 >> 23u) & 255u;
+        let significand_1 = select(0u, ((bits_1 << 8u) | 0x80000000u), field_1 > 0u);
+        let value_3 = vec4u(select(0x00010000u, field_1, field_1 < 253u), significand_1, 0u, 0u);
+        let largest_1 = largest;
+        let distance_1 = largest_1 - value_3.x;
+        let far = distance_1 >= 32u;
+        let upper = select(value_3.y, 0u, far);
+        let lower = select(value_3.z, value_3.y, far);
+        let shift = distance_1 & 31u;
+        let low = (lower >> shift) | ((upper << 1u) << (31u - shift));
+        let high = upper >> shift;
+        if (distance_1 < 64u) {
+          digits_0 += low & 65535u;
+          digits_1 += low >> 16u;
+          digits_2 += high & 65535u;
+          digits_3 += high >> 16u;
+        }
       }
+      digits_1 += digits_0 >> 16u;
+      digits_0 &= 65535u;
+      digits_2 += digits_1 >> 16u;
+      digits_1 &= 65535u;
+      digits_3 += digits_2 >> 16u;
+      digits_2 &= 65535u;
+      digits_4 += digits_3 >> 16u;
+      digits_3 &= 65535u;
     }
-    digits_1 += digits_0 >> 16u;
-    digits_0 &= 65535u;
-    digits_2 += digits_1 >> 16u;
-    digits_1 &= 65535u;
-    digits_3 += digits_2 >> 16u;
-    digits_2 &= 65535u;
-    digits_4 += digits_3 >> 16u;
-    digits_3 &= 65535u;
     let local_1 = i32(local_index);
     var count = 1;
     let place = local_1;
