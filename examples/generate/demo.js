@@ -26,7 +26,7 @@ const [wasm] = report.targets;
 console.log(`
 
 What the compiler did
-  operations   ${described} described, ${lowered} lowered, ${fused} after fusion, ${steps} kernel calls a token
+  operations   ${described} described, ${lowered} lowered, ${fused} after fusion, ${steps.wasm} kernel calls a token
   kernels      ${wasm.kernels.count}, ${kilobytes(wasm.kernels.bytes)} of WebAssembly
   weights      ${kilobytes(report.parameters.f32Bytes)} as f32, ${kilobytes(report.weights)} packed
   build        ${(report.timings.graphMs + report.timings.weightsMs).toFixed(0)} ms
