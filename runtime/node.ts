@@ -20,3 +20,7 @@ export const isNode: boolean = process?.getBuiltinModule !== undefined;
 export function nodeModule<Id extends keyof Builtins>(id: Id): Builtins[Id] {
   return process!.getBuiltinModule!(id);
 }
+
+/** Threads that may run at once here. */
+export const availableCores = (): number =>
+  isNode ? nodeModule("node:os").availableParallelism() : (navigator.hardwareConcurrency ?? 1);

@@ -1,8 +1,9 @@
 import type { LoadOptions, Message, ProgressEvent } from "bitloom/runtime";
+import { byId } from "../web/dom.ts";
+import type { Failure } from "../web/failure.ts";
+import { failureNotice, warningNotice } from "../web/notices.ts";
 import { fromDrop, fromFileList, pickFolder } from "./choose-artifact.ts";
-import { byId } from "./dom.ts";
-import type { Artifact, Failure, LoadedModel, Reply, Request } from "./messages.ts";
-import { failureNotice, warningNotice } from "./notices.ts";
+import type { Artifact, LoadedModel, Reply, Request } from "./messages.ts";
 import { Turn } from "./turn.ts";
 
 type State = "empty" | "loading" | "ready" | "generating";

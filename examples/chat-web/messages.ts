@@ -1,5 +1,4 @@
 import type {
-  ErrorCode,
   GenerateOptions,
   GenerationResult,
   LoadOptions,
@@ -7,6 +6,7 @@ import type {
   Prompt,
   Warning,
 } from "bitloom/runtime";
+import type { Failure } from "../web/failure.ts";
 
 /** A file and its path inside the artifact's folder, which a `File` on its way to a worker may lose. */
 export interface ArtifactFile {
@@ -39,17 +39,6 @@ export interface LoadedModel {
   /** Whether it has a chat template. */
   readonly canChat: boolean;
   readonly loadMs: number;
-}
-
-/** An error, as far as it can cross to the page. */
-export interface Failure {
-  /** Absent where the error is not one of Bitloom's. */
-  readonly code: ErrorCode | undefined;
-  readonly summary: string;
-  readonly hint?: string | undefined;
-  readonly expected?: string | undefined;
-  readonly received?: string | undefined;
-  readonly location?: string | undefined;
 }
 
 /** How much there is of an answer. */

@@ -1,6 +1,7 @@
-import { create } from "./dom.ts";
-import type { AnswerStatistics, Failure } from "./messages.ts";
-import { failureNotice } from "./notices.ts";
+import { create } from "../web/dom.ts";
+import type { Failure } from "../web/failure.ts";
+import { failureNotice } from "../web/notices.ts";
+import type { AnswerStatistics } from "./messages.ts";
 
 /** A prompt and its answer, as the conversation shows them. */
 export class Turn {

@@ -7,7 +7,8 @@ import {
   type LanguageModel,
   loadLanguageModel,
 } from "bitloom/runtime";
-import type { AnswerStatistics, Artifact, ArtifactFile, Failure, Reply, Request } from "./messages.ts";
+import { failureOf } from "../web/failure.ts";
+import type { AnswerStatistics, Artifact, ArtifactFile, Reply, Request } from "./messages.ts";
 
 let model: LanguageModel | undefined;
 let work = new AbortController();
@@ -87,12 +88,4 @@ function sourceOf(files: readonly ArtifactFile[]): ArtifactSource {
       });
     },
   };
-}
-
-function failureOf(error: unknown): Failure {
-  if (!(error instanceof BitloomError)) return { code: undefined, summary: String(error) };
-  const { code, hint, expected, received, location } = error;
-  // The message is the summary, its code, and then the other properties, a line each.
-  const [summary] = error.message.split(` [${code}]`, 1) as [string];
-  return { code, summary, hint, expected, received, location };
 }

@@ -1,6 +1,7 @@
 import { BitloomError } from "../../errors/index.ts";
 import { type LoadOptions, load } from "../load.ts";
 import type { Model } from "../model.ts";
+import { availableCores } from "../node.ts";
 import { readFile } from "../read-file.ts";
 import { type ArtifactLocation, resolveSource } from "../source.ts";
 import { TextStream } from "../text-stream.ts";
@@ -13,6 +14,8 @@ import type { TrainingRecipe } from "./recipe.ts";
 import { openTokenizer, splitText, tokenize } from "./text.ts";
 import { firstParameters, readStates, Trainer, writeStates } from "./trainer.ts";
 
+/** What `buildTraining` has room for. */
+const MOST_THREADS = 32;
 const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
 /**
@@ -24,6 +27,7 @@ const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_tem
  * for await (const { step, loss } of trainer.run()) console.log(step, loss);
  * for await (const piece of training.generate("Once upon")) console.log(piece);
  * ```
+ * @param options as of `load`, but threads are as many as there are cores, up to 32
  * @throws BitloomError INVALID_INPUT for another artifact, INVALID_MANIFEST, CORRUPT_FILE, and as `load`
  */
 export async function loadTraining(
@@ -31,7 +35,8 @@ export async function loadTraining(
   options: LoadOptions = {},
 ): Promise<CompiledTraining> {
   const source = resolveSource(location);
-  const model = await load(source, options);
+  const { threads = Math.min(availableCores(), MOST_THREADS) } = options;
+  const model = await load(source, { ...options, threads });
   try {
     const { signal, onProgress } = options;
     // `load` has warned where hashes cannot be computed.

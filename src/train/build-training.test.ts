@@ -56,7 +56,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "bitloom-build-training-"));
   await writeFile(join(folder, "abc.txt"), text);
   await buildTraining(training, { out: join(folder, "artifact"), maxThreads: 1 });
-  loaded = await loadTraining(join(folder, "artifact"));
+  loaded = await loadTraining(join(folder, "artifact"), { threads: 1 });
 });
 afterAll(async () => {
   await loaded?.dispose();
@@ -156,5 +156,5 @@ test("another artifact is no training", async () => {
   await cp(join(folder, "artifact"), other, { recursive: true });
   manifest.files = manifest.files.filter(({ path }: { path: string }) => path !== "training.json");
   await writeFile(join(other, "manifest.json"), JSON.stringify(manifest));
-  await expect(loadTraining(other)).rejects.toMatchObject({ code: "INVALID_INPUT" });
+  await expect(loadTraining(other, { threads: 1 })).rejects.toMatchObject({ code: "INVALID_INPUT" });
 });

@@ -2,7 +2,7 @@ import { BitloomError } from "../../../errors/index.ts";
 import { abortable } from "../../abort.ts";
 import type { Warning } from "../../events.ts";
 import type { Manifest, Region, WasmTarget } from "../../manifest.ts";
-import { isNode, nodeModule } from "../../node.ts";
+import { availableCores } from "../../node.ts";
 import { outputBits } from "../../output-bits.ts";
 import type { ByteRange, Device } from "../device.ts";
 import { type WasmFeatures, wasmFeatures } from "./features.ts";
@@ -117,9 +117,6 @@ function chooseThreads(
   }
   return threads;
 }
-
-const availableCores = (): number =>
-  isNode ? nodeModule("node:os").availableParallelism() : (navigator.hardwareConcurrency ?? 1);
 
 async function compile(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
   try {

@@ -1,6 +1,6 @@
 import type { Warning } from "bitloom/runtime";
 import { create } from "./dom.ts";
-import type { Failure } from "./messages.ts";
+import type { Failure } from "./failure.ts";
 
 /** What went wrong and what to do about it; the particulars unfold. Announced at once. */
 export function failureNotice({ code, summary, hint, ...particulars }: Failure): HTMLElement {
