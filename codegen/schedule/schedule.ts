@@ -46,6 +46,8 @@ export interface ScheduleOptions {
   readonly maxThreads: number;
   /** Stricter limits than the targets' own. */
   readonly limits?: Partial<TargetLimits>;
+  /** Most bytes that one target may take, where it has less memory of one's own than a target can have. */
+  readonly maxMemory?: number;
   /** Plan checks of every kernel as well. */
   readonly checks?: boolean;
 }
@@ -102,7 +104,7 @@ export async function schedule(
     maxThreads: options.maxThreads,
     targets: Object.fromEntries(scheduled.map(({ name, plan }) => [name, plan])),
   };
-  for (const target of scheduled) checkMemory(target, plan);
+  for (const target of scheduled) checkMemory(target, plan, options.maxMemory);
   return plan;
 }
 
@@ -248,13 +250,14 @@ function finishArgument(argument: DraftArgument, isBound: boolean): Step["argume
 function checkMemory(
   { name, addressSpace, largestTemporary, plan: target }: ScheduledTarget,
   plan: Plan,
+  maxMemory = Number.POSITIVE_INFINITY,
 ): void {
-  if (addressSpace === undefined) return;
+  const most = Math.min(addressSpace ?? Number.POSITIVE_INFINITY, maxMemory);
   const { io, state, weights }: RegionSizes = plan.regions;
   const arena = target.arena.bytes;
   const scratch = target.scratch * plan.maxThreads;
   const total = io + arena + state + weights + scratch;
-  if (total <= addressSpace) return;
+  if (total <= most) return;
   const asks = [
     { region: "weights", bytes: weights, largest: largestOf(plan.weights) },
     { region: "state", bytes: state, largest: largestOf(plan.states) },
@@ -271,7 +274,7 @@ function checkMemory(
       return `${region} ${formatBytes(bytes)}${detail}`;
     });
   throw new BitloomError("LIMIT_EXCEEDED", `the model does not fit the memory of target ${name}`, {
-    expected: `at most ${formatBytes(addressSpace)} in all`,
+    expected: `at most ${formatBytes(most)} in all`,
     received: `${formatBytes(total)}: ${received.join("; ")}`,
   });
 }

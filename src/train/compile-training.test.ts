@@ -7,10 +7,12 @@ import { interpret } from "../../ir/interpret.ts";
 import { gradientName } from "../../ir/passes/gradient.ts";
 import { type Tensor, tensor } from "../../ir/tensor.ts";
 import { load, type Model } from "../../runtime/index.ts";
+import { readStates } from "../../runtime/training/index.ts";
 import { nanoBatch, nanoModel, nanoTensors, nanoTraining } from "../../test/support/nano-train.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
 import { type MemoryParameter, memorySource } from "../checkpoint/source.ts";
 import { evaluate } from "../compiler/prepare/fallback.ts";
+import { add, relu2 } from "../dsl/index.ts";
 import { bitLinear } from "../dsl/layers/bit-linear.ts";
 import { bitLinearLRC } from "../dsl/layers/bit-linear-lrc.ts";
 import { linear } from "../dsl/layers/linear.ts";
@@ -18,7 +20,7 @@ import { rmsNorm } from "../dsl/layers/rms-norm.ts";
 import { defineModel } from "../dsl/model.ts";
 import { f32 } from "../dsl/tensor.ts";
 import { onlyCorrections, trainable } from "../quantize/trainable.ts";
-import { compileTraining } from "./compile-training.ts";
+import { type CompileTrainingOptions, compileTraining } from "./compile-training.ts";
 import { adamW, lossGraph, squaredErrorLoss, trainingEntries, trainStep } from "./index.ts";
 
 const { betas, eps, weight_decay: weightDecay, lr } = nanoTraining.optimizer;
@@ -205,6 +207,67 @@ test("what is frozen is a constant in the form it is stored in, and its bits sta
     }
     const missing = { ...options, weights: memorySource(new Map()), out: join(folder, "missing") };
     await expect(compileTraining(model, missing)).rejects.toMatchObject({ code: "MISSING_TENSOR" });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test("activations are computed again where memory is short, unless that is refused", async () => {
+  const blocks = [0, 1, 2, 3];
+  const model = defineModel({
+    name: "deep",
+    inputs: { x: f32("batch", 16) },
+    layers: { up: blocks.map(() => bitLinear(16, 64)), down: blocks.map(() => bitLinear(64, 16)) },
+    forward: ({ x }, { up, down }) => ({
+      y: blocks.reduce((h, i) => add(h, down[i]!(relu2(up[i]!(h)))), x),
+    }),
+  });
+  const folder = await mkdtemp(join(tmpdir(), "bitloom-training-"));
+  const options = {
+    optimizer: adamW(),
+    loss: (graph: Graph) => squaredErrorLoss(graph, { output: "y" }),
+    symbols: { batch: { max: 2048 } },
+    maxThreads: 1,
+  };
+  try {
+    const [stored, again] = [join(folder, "stored"), join(folder, "again")];
+    const plenty = await compileTraining(model, { ...options, out: stored });
+    expect(plenty.recomputes).toBe(false);
+    const maxMemory = Math.floor(0.9 * plenty.targets[0]!.memoryBytes);
+    const little = await compileTraining(model, { ...options, out: again, maxMemory });
+    expect(little.recomputes).toBe(true);
+    expect(little.targets[0]!.memoryBytes).toBeLessThan(maxMemory + 65_536);
+
+    const value = (dims: readonly number[], seed: number) => {
+      const [rows, columns] = dims as [number, number];
+      return {
+        dims,
+        data: Float32Array.from({ length: rows * columns }, (_, i) => Math.sin(i * 12.9898 + seed)),
+      };
+    };
+    const gradients = async (out: string) => {
+      const loaded = await load(out, { threads: 1 });
+      for (const [i, { path, dims }] of model.parameters().entries())
+        await loaded.writeState(path, value(dims, i));
+      const { loss } = await loaded.call("gradients", { x: value([5, 16], 1), targets: value([5, 16], 2) });
+      const names = model.parameters().map(({ path }) => gradientName(path));
+      const all = await readStates(loaded, names);
+      await loaded.dispose();
+      return { loss, all };
+    };
+    expect(await gradients(again)).toEqual(await gradients(stored));
+
+    const refused = (changed: Partial<CompileTrainingOptions>) =>
+      expect(compileTraining(model, { ...options, out: join(folder, "none"), maxMemory, ...changed }))
+        .rejects;
+    await refused({ recompute: false }).toMatchObject({
+      code: "LIMIT_EXCEEDED",
+      hint: expect.stringMatching(/batch.*recompute/),
+    });
+    await refused({ maxMemory: 1 }).toMatchObject({
+      code: "LIMIT_EXCEEDED",
+      hint: expect.not.stringMatching(/recompute/),
+    });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -15,7 +15,7 @@ import {
   trainingEntries,
 } from "./train-step.ts";
 
-export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weights"> {
+export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weights" | "recompute"> {
   /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
   readonly out: string;
   /**
@@ -23,6 +23,13 @@ export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weig
    * where they are ternary. The caller closes it.
    */
   readonly weights?: ParameterSource;
+  /**
+   * Whether activations are computed again for the gradients, which takes less memory and about a third more time; the
+   * numbers are the same. Default `"auto"`: where a target or `maxMemory` has no room for the step otherwise.
+   */
+  readonly recompute?: boolean | "auto";
+  /** Most bytes that the step may take on a target. Default: what the target can have. */
+  readonly maxMemory?: number;
   /** Calls whose gradients are averaged to one step. Default 1. */
   readonly accumulation?: number;
   /**
@@ -40,6 +47,12 @@ export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weig
   readonly onProgress?: (progress: CompileProgress) => void;
 }
 
+/** What a build of a training made. */
+export interface WrittenTraining extends WrittenArtifact {
+  /** Whether activations are computed again for the gradients. */
+  readonly recomputes: boolean;
+}
+
 /**
  * Compiles a model's training into an artifact that the runtime loads as any other. Its entries are those of
  * `TrainingEntries`, and `predict` where it is asked for; its states, which `Model.readState` and `writeState` reach by name, are the trained parameters
@@ -50,22 +63,12 @@ export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weig
 export async function compileTraining(
   model: AnyModel,
   options: CompileTrainingOptions,
-): Promise<WrittenArtifact> {
-  const { out, accumulation = 1, targets = ["wasm"], maxThreads = 32, verify } = options;
+): Promise<WrittenTraining> {
   // Where nothing is frozen there is nothing but constants.
-  const { signal, onProgress, weights = memorySource(new Map()), predict = false, files = {} } = options;
-  positiveInteger("accumulation", accumulation);
+  const { out, signal, onProgress, weights = memorySource(new Map()), files = {} } = options;
   onProgress?.({ stage: "compiling the training step" });
-  const graph = lossGraph(model, { ...options, weights });
-  const training = trainingEntries(graph, accumulation, stepOptions(options));
-  const logits = predict && lossGraph(model, { ...options, weights, loss: (traced) => traced });
-  const entries = { ...training, ...(logits && { predict: predictGraph(logits, training.evaluate) }) };
-  const lowered = Object.entries<Graph>(entries).map(([name, entry]) => [
-    name,
-    runForwardPipeline(entry, verify === undefined ? {} : { verify }),
-  ]);
-  const plan = await schedule(Object.fromEntries(lowered), { targets, maxThreads }).catch(lowerTheStep);
-  return writeArtifact(plan, {
+  const { plan, recomputes } = await planTraining(model, { ...options, weights });
+  const written = await writeArtifact(plan, {
     out,
     name: model.name,
     weights,
@@ -74,17 +77,50 @@ export async function compileTraining(
     ...(signal && { signal }),
     ...(onProgress && { onProgress }),
   });
+  return { ...written, recomputes };
+}
+
+/** The plan of a step, and whether activations are computed again in it. */
+async function planTraining(model: AnyModel, options: Omit<CompileTrainingOptions, "out">) {
+  const { accumulation = 1, targets = ["wasm"], maxThreads = 32, maxMemory, predict = false } = options;
+  const { recompute = "auto", verify } = options;
+  positiveInteger("accumulation", accumulation);
+  if (maxMemory !== undefined) positiveInteger("maxMemory", maxMemory);
+  const graph = lossGraph(model, options);
+  const logits = predict && lossGraph(model, { ...options, loss: (traced) => traced });
+  const plan = async (recomputes: boolean) => {
+    const step = trainingEntries(graph, accumulation, { ...stepOptions(options), recompute: recomputes });
+    const entries = { ...step, ...(logits && { predict: predictGraph(logits, step.evaluate) }) };
+    const lowered = Object.entries<Graph>(entries).map(([name, entry]) => [
+      name,
+      runForwardPipeline(entry, verify === undefined ? {} : { verify }),
+    ]);
+    const limits = { targets, maxThreads, ...(maxMemory !== undefined && { maxMemory }) };
+    return { plan: await schedule(Object.fromEntries(lowered), limits), recomputes };
+  };
+  const first = plan(recompute === true);
+  const last = recompute === "auto" ? first.catch((error) => whereShort(error, () => plan(true))) : first;
+  return last.catch((error) => lowerTheStep(error, recompute !== false));
+}
+
+/** Goes on in another way where memory was short. */
+export async function whereShort<T>(error: unknown, otherwise: () => Promise<T>): Promise<T> {
+  if (isShortage(error)) return otherwise();
+  throw error;
+}
+
+function isShortage(error: unknown): error is BitloomError {
+  return error instanceof BitloomError && ["LIMIT_EXCEEDED", "OUT_OF_MEMORY"].includes(error.code);
 }
 
 /** What to change where a step takes more memory than there is. */
-export function lowerTheStep(error: unknown): never {
-  if (error instanceof BitloomError && (error.code === "LIMIT_EXCEEDED" || error.code === "OUT_OF_MEMORY")) {
-    throw new BitloomError(error.code, "A training step needs more memory than there is", {
-      ...(error.expected !== undefined && { expected: error.expected }),
-      ...(error.received !== undefined && { received: error.received }),
-      hint: "Lower `batch`, and raise `accumulation` by as much to keep the step; or lower `sequence`.",
-      cause: error,
-    });
-  }
-  throw error;
+export function lowerTheStep(error: unknown, recomputes: boolean): never {
+  if (!isShortage(error)) throw error;
+  const lower = "Lower `batch`, and raise `accumulation` by as much to keep the step; or lower `sequence`.";
+  throw new BitloomError(error.code, "A training step needs more memory than there is", {
+    ...(error.expected !== undefined && { expected: error.expected }),
+    ...(error.received !== undefined && { received: error.received }),
+    hint: recomputes ? lower : `${lower} Or set \`recompute\`, which takes more time instead.`,
+    cause: error,
+  });
 }

@@ -67,18 +67,20 @@ export async function openStart(training: Training, base: string): Promise<Train
 
 /** What `compileTraining` takes of a training and its start. */
 export function stepOf(
-  { optimizer, decayShare, batch, sequence, accumulation, clipNorm }: Training,
+  { optimizer, decayShare, batch, sequence, accumulation, clipNorm, recompute, maxMemory }: Training,
   { weights, trained, quantization }: Pick<TrainingStart, "weights" | "trained" | "quantization">,
 ): Omit<CompileTrainingOptions, "out"> {
   return {
     optimizer,
     symbols: { batch: { max: batch }, seq: { max: sequence } },
     accumulation,
+    recompute,
     parameters: trained.map(({ path }) => path),
     weights,
     quantization: quantization.mix,
     ...(decayShare && { scheduledDecay: true }),
     ...(clipNorm !== undefined && { clipNorm }),
+    ...(maxMemory !== undefined && { maxMemory }),
   };
 }
 

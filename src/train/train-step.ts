@@ -307,7 +307,9 @@ export function trainingGraph(model: AnyModel, options: TrainingGraphOptions): G
 }
 
 /** What of a training is for the step, once it has a loss. */
-export function stepOptions(options: TrainingGraphOptions): TrainStepOptions {
+export function stepOptions<Options extends Omit<TrainingGraphOptions, "recompute">>(
+  options: Options,
+): Omit<Options, "loss" | "symbols" | "weights" | "verify"> {
   const { loss: _loss, symbols: _symbols, weights: _weights, verify: _verify, ...step } = options;
   return step;
 }

@@ -26,7 +26,7 @@ import { memorySource, type ParameterSource } from "../checkpoint/source.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { adapterFiles } from "../quantize/adapter.ts";
 import { onlyCorrections } from "../quantize/trainable.ts";
-import { compileTraining, lowerTheStep } from "./compile-training.ts";
+import { compileTraining, lowerTheStep, whereShort } from "./compile-training.ts";
 import { setCurrentLambda } from "./lambda.ts";
 import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
@@ -54,8 +54,17 @@ export interface TrainOptions {
   readonly threads?: number;
   /** Ends the run after the step it is at, with a checkpoint. */
   readonly signal?: AbortSignal;
+  readonly onCompiled?: (step: CompiledStep) => void;
   readonly onStep?: (step: TrainedStep) => void;
   readonly onEvaluation?: (evaluation: Evaluation) => void;
+}
+
+/** What a step takes. */
+export interface CompiledStep {
+  /** Of parameters, what the optimizer keeps, gradients and activations. */
+  readonly memoryBytes: number;
+  /** Whether activations are computed again for the gradients. */
+  readonly recomputes: boolean;
 }
 
 export interface TrainReport {
@@ -77,7 +86,7 @@ export interface TrainReport {
  *   first operation whose result is no number; ABORTED once the checkpoint is written
  */
 export async function train(training: Training, options: TrainOptions): Promise<TrainReport> {
-  const { out, base = ".", resume = false, signal } = options;
+  const { out, base = ".", resume = false } = options;
   const checkpoint = join(out, CHECKPOINT);
   if (!resume && existsSync(checkpoint)) {
     throw new BitloomError("WRITE_FAILED", `${out} holds a run already`, {
@@ -91,10 +100,7 @@ export async function train(training: Training, options: TrainOptions): Promise<
     const run = resume ? await readRun(checkpoint, identity(recipe, data, start)) : await newRun(start);
     const folder = await mkdtemp(join(tmpdir(), "bitloom-train-"));
     try {
-      const step = stepOf(training, start);
-      await compileTraining(start.model, { ...step, out: join(folder, "step"), ...(signal && { signal }) });
-      const { threads = Math.min(availableParallelism(), 32) } = options;
-      const model = await load(join(folder, "step"), { device: "wasm", threads, signal }).catch(lowerTheStep);
+      const model = await loadStep(training, start, join(folder, "step"), options);
       try {
         return await runOn(model, training, start, recipe, data, run, options);
       } finally {
@@ -106,6 +112,30 @@ export async function train(training: Training, options: TrainOptions): Promise<
   } finally {
     await start.weights.close();
   }
+}
+
+/** Compiles a step and loads it; where there is no memory for it, one that computes activations again. */
+async function loadStep(
+  training: Training,
+  start: TrainingStart,
+  out: string,
+  { threads = Math.min(availableParallelism(), 32), signal, onCompiled }: TrainOptions,
+): Promise<Model> {
+  const open = async (recompute: Training["recompute"]): Promise<Model> => {
+    const step = { ...stepOf(training, start), recompute };
+    const { recomputes, targets } = await compileTraining(start.model, {
+      ...step,
+      out,
+      ...(signal && { signal }),
+    });
+    onCompiled?.({ recomputes, memoryBytes: targets[0]!.memoryBytes });
+    return load(out, { device: "wasm", threads, signal }).catch((error) =>
+      recompute === "auto" && !recomputes
+        ? whereShort(error, () => open(true))
+        : lowerTheStep(error, recompute !== false),
+    );
+  };
+  return open(training.recompute);
 }
 
 async function runOn(
@@ -202,7 +232,10 @@ function keptStates({ parameters }: TrainingRecipe, { manifest }: Model): readon
 /** What computes loss and gradients in the first call of a step with these inputs, before it is lowered. */
 function gradientsOf(training: Training, start: TrainingStart, inputs: TensorInputs): Graph {
   const step = stepOf(training, start);
-  const entries = trainingEntries(lossGraph(start.model, step), 1, stepOptions(step));
+  const entries = trainingEntries(lossGraph(start.model, step), 1, {
+    ...stepOptions(step),
+    recompute: false,
+  });
   const { gradients, mixed_gradients: mixed } = entries;
   return mixed?.inputs.every(({ name }) => name! in inputs) ? mixed : gradients;
 }

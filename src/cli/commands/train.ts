@@ -1,5 +1,6 @@
 import { access } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
+import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import { BitloomError } from "../../../errors/index.ts";
 import type { TrainedStep } from "../../../runtime/training/index.ts";
 import { type TrainReport, train as trainModel } from "../../train/train.ts";
@@ -28,6 +29,11 @@ export async function train(path: string, { out, resume, threads }: TrainCommand
         signal,
         ...(resume && { resume }),
         ...(threads !== undefined && { threads }),
+        onCompiled: ({ memoryBytes, recomputes }) => {
+          progress.clear();
+          const how = recomputes ? ", computing activations again" : "";
+          process.stderr.write(`a step takes ${formatBytes(memoryBytes)}${how}\n`);
+        },
         onStep: (step) => {
           if (process.stderr.isTTY || step.step % training.evaluateEvery === 0) {
             progress.update(describeStep(step, training.steps));
