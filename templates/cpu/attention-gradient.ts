@@ -1,9 +1,5 @@
 import { type Buffer, type f32, f32x4, type i32, registers, select, unroll, v128 } from "bitloom/kernel";
-import { sumF32x4 } from "./lanes.ts";
-import { exponentials } from "./softmax.ts";
-
-/** Queries that go over the keys together. */
-const QUERIES = 4;
+import { combine, dots, QUERIES, softmaxLanes, transposeRows } from "./query-block.ts";
 
 /**
  * Gradients of causal attention without a cache, from scores computed anew: for each query, with p its weights,
@@ -17,7 +13,7 @@ const QUERIES = 4;
  * @param dq f32[batch, seq, heads, dim], contiguous
  * @param dk f32[batch, seq, kvHeads, dim], contiguous
  * @param dv f32[batch, seq, kvHeads, dim], contiguous
- * @param scratch per thread: f32[8 * (seq rounded up to a multiple of 4)], p of four queries and ds of four
+ * @param scratch per thread: f32[16 * (dim + seq rounded up to a multiple of 4)]: q, g, p and ds of eight queries
  * @param begin first item; an item is a (batch, kvHead), batch * kvHeads in all
  * @param end one past the last item
  */
@@ -44,7 +40,9 @@ export function attentionGradient(
 ): void {
   const shared = heads / kvHeads;
   const length = ((seq + 3) >> 2) << 2;
-  const slopes = QUERIES * length;
+  const gradients = QUERIES * dim;
+  const weights = gradients + QUERIES * dim;
+  const slopes = weights + QUERIES * length;
   const keyRow = kvHeads * dim;
 
   for (let item = begin; item < end; item++) {
@@ -66,117 +64,47 @@ export function attentionGradient(
         const head = kvHead * shared + h;
         const query = (row + first) * qStride + head * dim;
         const gradient = (row + first) * gStride + head * dim;
-        dots(q, query, qStride, queries, keys, keyBase, keyStride, seen, dim, scratch, 0, length);
-        dots(
-          g,
-          gradient,
-          gStride,
-          queries,
-          values,
-          valueBase,
-          valueStride,
-          seen,
-          dim,
-          scratch,
-          slopes,
-          length,
-        );
-        for (let r: i32 = 0; r < QUERIES; r++) {
-          weigh(scratch, r * length, slopes + r * length, select(r < queries, first + r + 1, 0), seen, scale);
-        }
-        accumulate(q, query, qStride, queries, scratch, slopes, length, dk, gradientBase, keyRow, seen, dim);
-        accumulate(g, gradient, gStride, queries, scratch, 0, length, dv, gradientBase, keyRow, seen, dim);
+        transposeRows(q, query, qStride, queries, dim, scratch, 0);
+        transposeRows(g, gradient, gStride, queries, dim, scratch, gradients);
+        dots(scratch, 0, keys, keyBase, keyStride, seen, dim, scratch, weights);
+        dots(scratch, gradients, values, valueBase, valueStride, seen, dim, scratch, slopes);
+        softmaxLanes(scratch, weights, seen, first, scale);
+        softmaxGradient(scratch, weights, slopes, seen, scale);
+        accumulate(q, query, qStride, queries, scratch, slopes, dk, gradientBase, keyRow, seen, dim);
+        accumulate(g, gradient, gStride, queries, scratch, weights, dv, gradientBase, keyRow, seen, dim);
         const to = ((row + first) * heads + head) * dim;
-        combine(scratch, slopes, length, keys, keyBase, keyStride, seen, dq, to, heads * dim, queries, dim);
+        combine(scratch, slopes, keys, keyBase, keyStride, seen, dq, to, heads * dim, queries, dim);
       }
     }
   }
 }
 
-/** Scores of a query to weights p, and products dp to ds; both are 0 for keys from `count` on, which it does not see. */
-function weigh(scratch: Buffer<f32>, p: i32, ds: i32, count: i32, seen: i32, scale: f32): void {
-  if (count > 0) {
-    const inverse: f32 = 1 / exponentials(scratch, p, count, scale);
-    let largest: f32 = 0;
-    let reference: f32 = 0;
-    for (let key: i32 = 0; key < count; key++) {
-      const weight = scratch[p + key]! * inverse;
-      scratch[p + key] = weight;
-      if (weight > largest) {
-        largest = weight;
-        reference = scratch[ds + key]!;
-      }
-    }
+/** Products dp to ds = scale * p * (dp - sum p * dp), for eight queries and keys 0..count-1. */
+function softmaxGradient(x: Buffer<f32>, p: i32, ds: i32, count: i32, scale: f32): void {
+  const stop = count * QUERIES;
+  for (const half of unroll(2)) {
     // Relative to the dp of the largest weight, so that nothing cancels where one weight is almost 1.
-    let mean: f32 = 0;
-    for (let key: i32 = 0; key < count; key++) {
-      const relative = scratch[ds + key]! - reference;
-      scratch[ds + key] = relative;
-      mean += scratch[p + key]! * relative;
+    let largest = f32x4.splat(0);
+    let reference = f32x4.splat(0);
+    for (let i: i32 = 4 * half; i < stop; i += QUERIES) {
+      const weight = v128.load(x, p + i);
+      reference = v128.bitselect(v128.load(x, ds + i), reference, f32x4.gt(weight, largest));
+      largest = f32x4.pmax(largest, weight);
     }
-    for (let key: i32 = 0; key < count; key++) {
-      scratch[ds + key] = scale * (scratch[p + key]! * (scratch[ds + key]! - mean));
+    let mean = f32x4.splat(0);
+    for (let i: i32 = 4 * half; i < stop; i += QUERIES) {
+      const relative = f32x4.sub(v128.load(x, ds + i), reference);
+      v128.store(x, ds + i, relative);
+      mean = f32x4.add(mean, f32x4.mul(v128.load(x, p + i), relative));
     }
-  }
-  for (let key = count; key < seen; key++) {
-    scratch[p + key] = 0;
-    scratch[ds + key] = 0;
-  }
-}
-
-/** to[start + r * toStride + key] = a[r] . b[key] for four rows, of which `rows` exist, and keys 0..count-1. */
-function dots(
-  a: Buffer<f32>,
-  at: i32,
-  aStride: i32,
-  rows: i32,
-  b: Buffer<f32>,
-  bt: i32,
-  bStride: i32,
-  count: i32,
-  dim: i32,
-  to: Buffer<f32>,
-  start: i32,
-  toStride: i32,
-): void {
-  const zero = f32x4.splat(0);
-  const whole = dim & -4;
-  const from = registers(4, at);
-  for (const r of unroll(4)) from[r] = at + select(r < rows, r, 0) * aStride;
-  for (let key: i32 = 0; key < count; key += 2) {
-    // A key past the last repeats it, and its product is stored again.
-    const next = select(key + 1 < count, key + 1, key);
-    const b0 = bt + key * bStride;
-    const b1 = bt + next * bStride;
-    const acc = registers(8, zero);
-    for (let i: i32 = 0; i < whole; i += 4) {
-      const x = v128.load(b, b0 + i);
-      const y = v128.load(b, b1 + i);
-      for (const r of unroll(4)) {
-        const lanes = v128.load(a, from[r]! + i);
-        acc[r] = f32x4.add(acc[r]!, f32x4.mul(lanes, x));
-        acc[4 + r] = f32x4.add(acc[4 + r]!, f32x4.mul(lanes, y));
-      }
-    }
-    for (let i = whole; i < dim; i++) {
-      const x = v128.load32Zero(b, b0 + i);
-      const y = v128.load32Zero(b, b1 + i);
-      for (const r of unroll(4)) {
-        const lanes = v128.load32Zero(a, from[r]! + i);
-        acc[r] = f32x4.add(acc[r]!, f32x4.mul(lanes, x));
-        acc[4 + r] = f32x4.add(acc[4 + r]!, f32x4.mul(lanes, y));
-      }
-    }
-    const first = sumF32x4(acc[0]!, acc[1]!, acc[2]!, acc[3]!);
-    const second = sumF32x4(acc[4]!, acc[5]!, acc[6]!, acc[7]!);
-    for (const r of unroll(4)) {
-      to[start + r * toStride + key] = f32x4.extractLane(first, r);
-      to[start + r * toStride + next] = f32x4.extractLane(second, r);
+    for (let i: i32 = 4 * half; i < stop; i += QUERIES) {
+      const slope = f32x4.mul(v128.load(x, p + i), f32x4.sub(v128.load(x, ds + i), mean));
+      v128.store(x, ds + i, f32x4.mul(slope, f32x4.splat(scale)));
     }
   }
 }
 
-/** out[key] += sum over four rows r of factors[r, key] * a[r], for keys 0..count-1. Rows that do not exist have factors 0. */
+/** out[key] += sum over `rows` rows r of factors[key][r] * a[r], for keys 0..count-1. */
 function accumulate(
   a: Buffer<f32>,
   at: i32,
@@ -184,7 +112,6 @@ function accumulate(
   rows: i32,
   factors: Buffer<f32>,
   start: i32,
-  factorStride: i32,
   out: Buffer<f32>,
   to: i32,
   outStride: i32,
@@ -192,84 +119,37 @@ function accumulate(
   dim: i32,
 ): void {
   const zero = f32x4.splat(0);
-  const from = registers(4, at);
-  for (const r of unroll(4)) from[r] = at + select(r < rows, r, 0) * aStride;
-  const pairs = dim & -8;
-  for (let i: i32 = 0; i < pairs; i += 8) {
-    const low = registers(4, zero);
-    const high = registers(4, zero);
-    for (const r of unroll(4)) {
-      low[r] = v128.load(a, from[r]! + i);
-      high[r] = v128.load(a, from[r]! + i + 4);
-    }
-    let place = to + i;
-    for (let key: i32 = 0; key < count; key++) {
-      let x = v128.load(out, place);
-      let y = v128.load(out, place + 4);
-      for (const r of unroll(4)) {
-        const factor = v128.load32Splat(factors, start + r * factorStride + key);
-        x = f32x4.add(x, f32x4.mul(factor, low[r]!));
-        y = f32x4.add(y, f32x4.mul(factor, high[r]!));
+  const whole = dim & -8;
+  for (let key: i32 = 0; key < count; key += 4) {
+    for (let i: i32 = 0; i < whole; i += 8) {
+      const acc = registers(8, zero);
+      let from = at + i;
+      for (let r: i32 = 0; r < rows; r++) {
+        const low = v128.load(a, from);
+        const high = v128.load(a, from + 4);
+        for (const u of unroll(4)) {
+          const factor = v128.load32Splat(factors, start + (key + u) * QUERIES + r);
+          acc[2 * u] = f32x4.add(acc[2 * u]!, f32x4.mul(factor, low));
+          acc[2 * u + 1] = f32x4.add(acc[2 * u + 1]!, f32x4.mul(factor, high));
+        }
+        from += aStride;
       }
-      v128.store(out, place, x);
-      v128.store(out, place + 4, y);
-      place += outStride;
+      for (const u of unroll(4)) {
+        if (key + u < count) {
+          const place = to + (key + u) * outStride + i;
+          v128.store(out, place, f32x4.add(v128.load(out, place), acc[2 * u]!));
+          v128.store(out, place + 4, f32x4.add(v128.load(out, place + 4), acc[2 * u + 1]!));
+        }
+      }
     }
   }
-  for (let i = pairs; i < dim; i++) {
+  for (let i = whole; i < dim; i++) {
     for (let key: i32 = 0; key < count; key++) {
       let sum = out[to + key * outStride + i]!;
-      for (const r of unroll(4)) sum += factors[start + r * factorStride + key]! * a[from[r]! + i]!;
+      for (let r: i32 = 0; r < rows; r++) {
+        sum += factors[start + key * QUERIES + r]! * a[at + r * aStride + i]!;
+      }
       out[to + key * outStride + i] = sum;
-    }
-  }
-}
-
-/** out[r] = sum over keys 0..count-1 of factors[r, key] * b[key], for four rows, of which `rows` are stored. */
-function combine(
-  factors: Buffer<f32>,
-  start: i32,
-  factorStride: i32,
-  b: Buffer<f32>,
-  bt: i32,
-  bStride: i32,
-  count: i32,
-  out: Buffer<f32>,
-  to: i32,
-  outStride: i32,
-  rows: i32,
-  dim: i32,
-): void {
-  const zero = f32x4.splat(0);
-  const pairs = dim & -8;
-  for (let i: i32 = 0; i < pairs; i += 8) {
-    const low = registers(4, zero);
-    const high = registers(4, zero);
-    let from = bt + i;
-    for (let key: i32 = 0; key < count; key++) {
-      const x = v128.load(b, from);
-      const y = v128.load(b, from + 4);
-      for (const r of unroll(4)) {
-        const factor = v128.load32Splat(factors, start + r * factorStride + key);
-        low[r] = f32x4.add(low[r]!, f32x4.mul(factor, x));
-        high[r] = f32x4.add(high[r]!, f32x4.mul(factor, y));
-      }
-      from += bStride;
-    }
-    for (const r of unroll(4)) {
-      if (r < rows) {
-        v128.store(out, to + r * outStride + i, low[r]!);
-        v128.store(out, to + r * outStride + i + 4, high[r]!);
-      }
-    }
-  }
-  for (let i = pairs; i < dim; i++) {
-    for (let r: i32 = 0; r < rows; r++) {
-      let sum: f32 = 0;
-      for (let key: i32 = 0; key < count; key++) {
-        sum += factors[start + r * factorStride + key]! * b[bt + key * bStride + i]!;
-      }
-      out[to + r * outStride + i] = sum;
     }
   }
 }

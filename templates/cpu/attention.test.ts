@@ -8,7 +8,7 @@ const host = new KernelHost(64);
 describe("without a cache", () => {
   test.each(attentionShapes)("$batch x $seq, $heads heads on $kvHeads, dim $dim", async (shape) => {
     const { batch, seq, heads, kvHeads, dim } = shape;
-    const kernel = await host.compile("attention.ts", "attention", { cached: false });
+    const kernel = await host.compile("causal-attention.ts", "causalAttention");
     host.reset();
     const [qStride, keyStride, valueStride] = [heads * dim + 3, kvHeads * dim + 1, kvHeads * dim + 2];
     const rows = batch * seq;
@@ -16,7 +16,7 @@ describe("without a cache", () => {
     const keys = host.place(pseudoRandom(rows * keyStride, 2, 5));
     const values = host.place(pseudoRandom(rows * valueStride, 1, 9));
     const out = host.place(new Float32Array(rows * heads * dim + 1).fill(42));
-    const scratch = host.place(new Float32Array(4 * Math.ceil(seq / 4) * 4 + 1).fill(42));
+    const scratch = host.place(new Float32Array(8 * (dim + Math.ceil(seq / 4) * 4) + 1).fill(42));
     const scale = Math.fround(1 / Math.sqrt(dim));
     const common = {
       q,
@@ -33,11 +33,10 @@ describe("without a cache", () => {
       keyStride,
       valueStride,
     };
-    const items = rows * heads;
-    // Uneven shares cut through groups of heads.
+    const items = batch * Math.ceil(seq / 8) * heads;
     const cut = Math.floor(items / 3);
-    kernel({ ...common, capacity: seq, begin: 0, end: cut });
-    kernel({ ...common, capacity: seq, begin: cut, end: items });
+    kernel({ ...common, begin: 0, end: cut });
+    kernel({ ...common, begin: cut, end: items });
     expect([out.data.at(-1), scratch.data.at(-1)]).toEqual([42, 42]);
     const strides = { key: keyStride, value: valueStride };
     const wanted = attend(shape, q.data, qStride, keys.data, values.data, strides, scale, (b, t) =>
@@ -50,7 +49,7 @@ describe("without a cache", () => {
 describe("with a cache", () => {
   test.each(attentionShapes)("$batch x $seq, $heads heads on $kvHeads, dim $dim", async (shape) => {
     const { batch, seq, heads, kvHeads, dim } = shape;
-    const kernel = await host.compile("attention.ts", "attention", { cached: true });
+    const kernel = await host.compile("cached-attention.ts", "cachedAttention");
     host.reset();
     const capacity = seq + 13;
     const stride = kvHeads * dim;

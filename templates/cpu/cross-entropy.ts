@@ -28,7 +28,7 @@ export function crossEntropy(
   for (let row = begin; row < end; row++) {
     const from = row * stride;
     let lanes = f32x4.splat(-Infinity);
-    for (let i: i32 = 0; i < whole; i += 4) lanes = f32x4.max(lanes, v128.load(logits, from + i));
+    for (let i: i32 = 0; i < whole; i += 4) lanes = f32x4.pmax(lanes, v128.load(logits, from + i));
     let largest = laneMaxF32(lanes);
     for (let i = whole; i < k; i++) largest = math.max(largest, logits[from + i]!);
     let partial = f32x4.splat(0);

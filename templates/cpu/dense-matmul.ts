@@ -106,16 +106,20 @@ export function denseMatmul(
           const acc = registers(8, zero);
           const w0 = registers(2, zero);
           const w1 = registers(2, zero);
+          const addFour = (i: i32, even: v128, odd: v128): void => {
+            for (const r of unroll(4)) {
+              const xi = v128.load(x, xRow[r]! + i);
+              acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(xi, even));
+              acc[2 * r + 1] = f32x4.add(acc[2 * r + 1]!, f32x4.mul(xi, odd));
+            }
+          };
           for (let i: i32 = 0; i < whole; i += 8) {
             decode8(options.weight, constants, weights, at[2 * half]! + i, w0);
             decode8(options.weight, constants, weights, at[2 * half + 1]! + i, w1);
-            for (const r of unroll(4)) {
-              for (const u of unroll(2)) {
-                const xi = v128.load(x, xRow[r]! + i + 4 * u);
-                acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(xi, w0[u]!));
-                acc[2 * r + 1] = f32x4.add(acc[2 * r + 1]!, f32x4.mul(xi, w1[u]!));
-              }
-            }
+            addFour(i, w0[0]!, w1[0]!);
+            // Never taken, but engines that order instructions themselves keep fewer values alive across it.
+            if (i > whole) break;
+            addFour(i + 4, w0[1]!, w1[1]!);
           }
           for (let i = whole; i < k; i++) {
             w0[0] = decode1(options.weight, constants, weights, at[2 * half]! + i);

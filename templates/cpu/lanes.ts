@@ -1,4 +1,14 @@
-import { type f32, f32x4, type i32, i32x4, shuffle, type v128 } from "bitloom/kernel";
+import {
+  type f32,
+  f32x4,
+  type i32,
+  i32x4,
+  type Registers,
+  registers,
+  shuffle,
+  unroll,
+  type v128,
+} from "bitloom/kernel";
 
 /** Lanes [sum a, sum b, sum c, sum d] of four i32x4 vectors, modulo 2^32. */
 export function sumI32x4(a: v128, b: v128, c: v128, d: v128): v128 {
@@ -64,4 +74,19 @@ export function lowHalves(a: v128, b: v128): v128 {
 /** Lanes [a2, a3, b2, b3]. */
 export function highHalves(a: v128, b: v128): v128 {
   return shuffle(a, b, 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+
+/** Four rows of four 32-bit lanes, which become four columns. */
+export function transpose(x: Registers<v128>): void {
+  const pairs = registers(4, x[0]!);
+  for (const half of unroll(2)) {
+    const even = x[2 * half]!;
+    const odd = x[2 * half + 1]!;
+    pairs[half] = shuffle(even, odd, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    pairs[2 + half] = shuffle(even, odd, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+  }
+  for (const half of unroll(2)) {
+    x[2 * half] = lowHalves(pairs[2 * half]!, pairs[2 * half + 1]!);
+    x[2 * half + 1] = highHalves(pairs[2 * half]!, pairs[2 * half + 1]!);
+  }
 }

@@ -17,8 +17,10 @@ function copySign4(x: v128, sign: v128): v128 {
  */
 export function exp4(x: v128): v128 {
   // Beyond these the result is 0 or infinity anyway, and n stays in the range of the two factors.
-  const clamped = f32x4.max(f32x4.min(x, f32x4.splat(89)), f32x4.splat(-104));
-  const n = f32x4.nearest(f32x4.mul(clamped, f32x4.splat(1.4426950216293335)));
+  const clamped = f32x4.pmax(f32x4.pmin(x, f32x4.splat(89)), f32x4.splat(-104));
+  // Floats of the size of 1.5 * 2^23 are integers: the sum is rounded to one, whose low bits are n.
+  const shifted = f32x4.add(f32x4.mul(clamped, f32x4.splat(1.4426950216293335)), f32x4.splat(12_582_912));
+  const n = f32x4.sub(shifted, f32x4.splat(12_582_912));
   const high = f32x4.sub(clamped, f32x4.mul(n, f32x4.splat(0.693359375)));
   const r = f32x4.add(high, f32x4.mul(n, f32x4.splat(2.1219444e-4)));
   let p = f32x4.add(f32x4.mul(f32x4.splat(1.98756915e-4), r), f32x4.splat(1.39819995e-3));
@@ -27,7 +29,7 @@ export function exp4(x: v128): v128 {
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(0.166666655));
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(0.5));
   const y = f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(r, r), p), r), f32x4.splat(1));
-  const whole = i32x4.truncSatF32x4S(n);
+  const whole = i32x4.sub(shifted, i32x4.splat(0x4b400000));
   const half = i32x4.shrS(whole, 1);
   const bias = i32x4.splat(127);
   const first = i32x4.shl(i32x4.add(half, bias), 23);

@@ -17,7 +17,7 @@ import {
   v128,
 } from "bitloom/kernel";
 import { type DenseWeight, decode1, decode8, decodeTernary1 } from "./decode.ts";
-import { highHalves, lowHalves } from "./lanes.ts";
+import { transpose } from "./lanes.ts";
 
 /** How the operands of an outer product are read. */
 export interface OuterOperands {
@@ -104,20 +104,9 @@ export function packLeft(
       const from = i * aColumn + row + r;
       for (const c of unroll(4)) to[c] = v128.load(a, from + strides[c]!);
     } else {
-      const x = registers(4, zero);
       const from = (row + r) * aRow + i;
-      for (const u of unroll(4)) x[u] = v128.load(a, from + select(r + u < rows, strides[u]!, 0));
-      const pairs = registers(4, zero);
-      for (const half of unroll(2)) {
-        const even = x[2 * half]!;
-        const odd = x[2 * half + 1]!;
-        pairs[half] = shuffle(even, odd, 0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
-        pairs[2 + half] = shuffle(even, odd, 8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
-      }
-      for (const half of unroll(2)) {
-        to[2 * half] = lowHalves(pairs[2 * half]!, pairs[2 * half + 1]!);
-        to[2 * half + 1] = highHalves(pairs[2 * half]!, pairs[2 * half + 1]!);
-      }
+      for (const u of unroll(4)) to[u] = v128.load(a, from + select(r + u < rows, strides[u]!, 0));
+      transpose(to);
     }
     if (fixed && options.scaled) {
       for (const c of unroll(4)) {

@@ -33,7 +33,7 @@ export function exponentials(x: Buffer<f32>, start: i32, k: i32, scale: f32): f3
   for (let i: i32 = 0; i < whole; i += 4) {
     const scaled = f32x4.mul(v128.load(x, start + i), scales);
     v128.store(x, start + i, scaled);
-    lanes = f32x4.max(lanes, scaled);
+    lanes = f32x4.pmax(lanes, scaled);
   }
   let largest = laneMaxF32(lanes);
   for (let i = whole; i < k; i++) {

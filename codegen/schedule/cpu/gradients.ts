@@ -11,14 +11,13 @@ import {
 import { denseWeight, leadingRows, unitRows, weightArgument } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
 import { ceilDiv, product } from "../symbols.ts";
+import { queryBlockBytes } from "./sequence.ts";
 
 const F32_BYTES = 4;
 /** Rows and columns of one work item, and the scratch memory of one thread, of templates/cpu/outer-matmul.ts. */
 const ITEM_ROWS = 64;
 const ITEM_COLUMNS = 256;
 const PANEL_BYTES = (256 * (8 + ITEM_ROWS) + 2 * ITEM_ROWS) * F32_BYTES;
-/** Scratch rows over the keys that templates/cpu/attention-gradient.ts needs. */
-const ATTENTION_ROWS = 8;
 /** Columns of one work item where threads share columns. */
 const COLUMN_BLOCK = 16;
 
@@ -142,7 +141,7 @@ export function rmsNormGradientRule(node: NodeOf<"rms_norm_gradient">, context: 
 export function attentionGradientRule(node: NodeOf<"attention_gradient">, context: RuleContext): void {
   const { arguments: shared, shape } = attentionGradientOperands(node, context);
   const padded = Math.ceil(context.upperBound(shape.seq) / 4) * 4;
-  context.needScratch(ATTENTION_ROWS * padded * F32_BYTES);
+  context.needScratch(2 * queryBlockBytes(shape.dim, padded));
   context.call(
     {
       template: "attention-gradient",

@@ -10,9 +10,10 @@ import { cpuRules } from "./rules.ts";
 const files: Readonly<Record<string, TemplateFile>> = {
   "absmean-scales": { file: "absmean-scales", fn: "absmeanScales" },
   "absmean-sums": { file: "absmean", fn: "absmeanSums" },
-  attention: { file: "attention", fn: "attention" },
   "attention-gradient": { file: "attention-gradient", fn: "attentionGradient" },
+  "cached-attention": { file: "cached-attention", fn: "cachedAttention" },
   "cache-write": { file: "cache-write", fn: "cacheWrite" },
+  "causal-attention": { file: "causal-attention", fn: "causalAttention" },
   "cross-entropy": { file: "cross-entropy", fn: "crossEntropy" },
   "cross-entropy-gradient": { file: "cross-entropy", fn: "crossEntropyGradient" },
   "dense-matmul": { file: "dense-matmul", fn: "denseMatmul" },

@@ -5,7 +5,6 @@ import {
   type i32,
   type Registers,
   registers,
-  type Static,
   select,
   unroll,
   v128,
@@ -13,34 +12,27 @@ import {
 import { sumF32x4 } from "./lanes.ts";
 import { exponentials } from "./softmax.ts";
 
-/** What a specialization of {@link attention} fixes. */
-export interface AttentionOptions {
-  /** Keys and values are caches [slots, capacity, kvHeads, dim] addressed by `slots` and `positions`. */
-  cached: boolean;
-}
-
 /** Keys whose values are read before the next ones: 64 rows of 128 f32 stay in a first-level cache. */
 const KEY_BLOCK = 64;
 
 /**
- * Causal attention with grouped queries; kv head h serves q heads h*g..h*g+g-1, softmax in f32.
- * Query t of batch b sees keys 0..t, or with a cache rows 0..positions[b]+t of slot slots[b].
+ * Causal attention over caches with grouped queries; kv head h serves q heads h*g..h*g+g-1, softmax in f32.
+ * Query t of batch b sees rows 0..positions[b]+t of slot slots[b].
  * Heads that share keys and values are taken four or two at a time, so that these are read once.
  *
  * @param q f32[batch, seq, heads, dim] with qStride elements between (batch, seq) rows
- * @param keys f32[batch, seq, kvHeads, dim] or the cache; keyStride elements between consecutive rows
+ * @param keys f32[slots, capacity, kvHeads, dim] with keyStride elements between consecutive rows
  * @param values likewise, with valueStride
- * @param slots i32[batch]; never read unless cached
- * @param positions i32[batch]; never read unless cached
+ * @param slots i32[batch]
+ * @param positions i32[batch]
  * @param out f32[batch, seq, heads, dim], contiguous
  * @param scratch per thread: f32[4 * (capacity rounded up to a multiple of 4)]
- * @param capacity rows of one cache slot; without a cache, seq
+ * @param capacity rows of one cache slot
  * @param scale factor of the scores, usually 1/sqrt(dim)
  * @param begin first item; an item is a (batch, seq, head), batch * seq * heads in all
  * @param end one past the last item
  */
-export function attention(
-  options: Static<AttentionOptions>,
+export function cachedAttention(
   q: Buffer<f32>,
   keys: Buffer<f32>,
   values: Buffer<f32>,
@@ -144,14 +136,10 @@ export function attention(
   const attend = (count: 1 | 2 | 4, row: i32, head: i32): void => {
     const batch = row / seq;
     const t = row % seq;
-    let base = batch * seq;
-    let length = t + 1;
-    if (options.cached) {
-      base = slots[batch]! * capacity;
-      const seen = positions[batch]! + t + 1;
-      const atLeastOne = select(seen < 1, 1, seen);
-      length = select(atLeastOne < capacity, atLeastOne, capacity);
-    }
+    const base = slots[batch]! * capacity;
+    const seen = positions[batch]! + t + 1;
+    const atLeastOne = select(seen < 1, 1, seen);
+    const length = select(atLeastOne < capacity, atLeastOne, capacity);
     const kvHead = head / shared;
     const keyBase = base * keyStride + kvHead * dim;
     const valueBase = base * valueStride + kvHead * dim;
