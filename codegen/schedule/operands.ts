@@ -4,7 +4,7 @@ import type { SymbolExpr } from "../../runtime/manifest.ts";
 import { type BufferArgument, bufferArgument, type Place } from "./draft.ts";
 import type { WeightLayout } from "./plan.ts";
 import type { RuleContext } from "./rules.ts";
-import { elementCount } from "./symbols.ts";
+import { elementCount, isMultiple } from "./symbols.ts";
 import { mergeAxes, rowsOf } from "./view.ts";
 
 /** Rows of a value: the product of all its leading axes. */
@@ -58,12 +58,19 @@ export function weightArgument(
 /** How a weight that kernels read densely or as int8 rows lies in memory. */
 export type DenseWeight = "f32" | "f16" | "bf16" | "int8";
 
+/** GPU kernels read weights by words; a slice of 16-bit floats may start inside of one. */
+const WORD_BYTES = 4;
+
 /** A weight that kernels read densely or as int8 rows: its element type and its arguments. */
 export function denseWeight(w: Value, context: RuleContext) {
   if (w.type.encoding?.kind === "int8") {
     const weights = weightArgument(context, w, "int8-codes");
     return { weight: "int8" as const, weights, scales: weightArgument(context, w, "int8-scales") };
   }
-  const weights = bufferArgument(context.contiguous(w));
+  const place = context.contiguous(w);
+  const isWords = isMultiple(bufferArgument(place).offset, WORD_BYTES);
+  const weights = bufferArgument(
+    isWords ? place : context.copy(place, `${w.name ?? "weight"} from a word on`),
+  );
   return { weight: w.type.dtype as DenseWeight, weights, scales: weights };
 }

@@ -36,6 +36,20 @@ function values(plan: Plan, parameter: string) {
   });
 }
 
+test("16-bit floats that start inside of a word are copied before kernels read them by words", async () => {
+  const plan = await scheduled(`graph @g(batch <= 1) {
+    %x: input f32[batch, 3]
+    %table: input f16[6, 3]
+    %w: f16[4, 3] = slice(%table) {axis = 0, start = 1, size = 4}
+    %y: f32[batch, 4] = linear(%x, %w)
+    %v: f16[4, 3] = slice(%table) {axis = 0, start = 2, size = 4}
+    %z: f32[batch, 4] = linear(%x, %v)
+    return y = %y, z = %z
+  }`);
+  const names = steps(plan).map(({ kernel }) => kernel);
+  expect(names).toEqual(["copy_u16", "matmul_f16_gemv_one_row", "matmul_f16_gemv_one_row"]);
+});
+
 test("a plan reads as steps over workgroups and items", async () => {
   expect(formatPlan(await scheduled(layer), "webgpu")).toMatchInlineSnapshot(`
     "memory
@@ -162,12 +176,12 @@ describe("weights larger than a binding", () => {
 test("an op that only a build can compute names the target", async () => {
   const failing = scheduled(`graph @g() {
     %x: input f32[4, 4]
-    %w: f32[4, 4] ternary(row) = absmean_quantize(%x) {scale = "row"}
+    %w: f32[4, 4] int8(row) = quantize_int8(%x)
     %ids: input i32[2]
     %y: f32[2, 4] = embedding(%w, %ids)
     return y = %y
   }`);
-  await expect(failing).rejects.toThrow("absmean_quantize does not run on target webgpu");
+  await expect(failing).rejects.toThrow("quantize_int8 does not run on target webgpu");
 });
 
 describe("what a kernel cannot count is refused, naming the step and the bounds:", () => {
