@@ -11,6 +11,8 @@ const MARGIN = { left: 56, right: 16, top: 60, bottom: 44 };
 const COLOURS = ["#1d4ed8", "#c2410c", "#15803d", "#7e22ce", "#0e7490", "#a16207"];
 /** Most points of a line: of a longer run, each is the mean of its neighbours. */
 const MOST_POINTS = 400;
+/** A loss below is drawn as this: the axis is logarithmic, since late and small differences are what one looks for. */
+const LEAST = 1e-3;
 
 /**
  * Losses by step as an SVG picture, one colour a run: those of the steps as a line, those on held-out text as points on a
@@ -20,21 +22,23 @@ export function lossChart(title: string, curves: readonly LossCurve[]): string {
   const lines = curves.map(({ losses }) => thinned(losses));
   const shown = curves.flatMap(({ evaluations }, i) => [...lines[i]!, ...evaluations]);
   const values = shown.map(({ loss }) => loss);
-  const low = Math.floor(Math.min(...values) * 2) / 2;
-  const high = Math.max(low + 0.5, Math.ceil(Math.max(...values) * 2) / 2);
+  const low = 0.95 * Math.max(LEAST, Math.min(...values));
+  const high = Math.max(1.5 * low, 1.02 * Math.max(...values));
   const last = Math.max(1, ...shown.map(({ step }) => step));
   const x = (step: number) => MARGIN.left + ((WIDTH - MARGIN.left - MARGIN.right) * step) / last;
-  const y = (loss: number) =>
-    HEIGHT - MARGIN.bottom - ((HEIGHT - MARGIN.top - MARGIN.bottom) * (loss - low)) / (high - low);
+  const y = (loss: number) => {
+    const share = Math.log(Math.max(low, loss) / low) / Math.log(high / low);
+    return HEIGHT - MARGIN.bottom - (HEIGHT - MARGIN.top - MARGIN.bottom) * share;
+  };
   const at = ({ step, loss }: Evaluation) => `${x(step).toFixed(1)},${y(loss).toFixed(1)}`;
   const polyline = (points: readonly Evaluation[], style: string) =>
     `<polyline points="${points.map(at).join(" ")}" fill="none" ${style}/>`;
 
-  const ticks = Array.from({ length: 5 }, (_, i) => low + ((high - low) * i) / 4);
+  const ticks = Array.from({ length: 5 }, (_, i) => low * (high / low) ** (i / 4));
   const grid = ticks.map(
     (tick) =>
-      `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(tick)}" y2="${y(tick)}" stroke="#ddd"/>` +
-      `<text x="${MARGIN.left - 8}" y="${y(tick) + 4}" text-anchor="end">${tick.toFixed(2)}</text>`,
+      `<line x1="${MARGIN.left}" x2="${WIDTH - MARGIN.right}" y1="${y(tick).toFixed(1)}" y2="${y(tick).toFixed(1)}" stroke="#ddd"/>` +
+      `<text x="${MARGIN.left - 8}" y="${(y(tick) + 4).toFixed(1)}" text-anchor="end">${tick.toFixed(2)}</text>`,
   );
   const steps = [0, 0.25, 0.5, 0.75, 1].map((part) => {
     const step = Math.round(part * last);
@@ -60,7 +64,7 @@ export function lossChart(title: string, curves: readonly LossCurve[]): string {
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">
 <rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>
 <text x="${MARGIN.left}" y="20" font-size="14">${escaped(title)}: cross-entropy in nats by step</text>
-<text x="${WIDTH - MARGIN.right}" y="20" text-anchor="end" fill="#666">lines: training, points: held-out text</text>
+<text x="${WIDTH - MARGIN.right}" y="20" text-anchor="end" fill="#666">lines: training, points: held-out text; logarithmic</text>
 <text x="${MARGIN.left}" y="42">${legend.join(" &#160; ")}</text>
 ${[...grid, ...steps, ...drawn].join("\n")}
 </svg>
