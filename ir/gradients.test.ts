@@ -135,6 +135,9 @@ const cases: { readonly [Op in OpName]: readonly Case[] | string } = {
   ],
   rope: [turned],
   attention: [(random) => subject("attention", attend(random), { scale: 0.4 })],
+  batch_matmul: [
+    (random) => subject("batch_matmul", [normal(random, 2, "seq", 5), normal(random, 2, 4, 5)], {}),
+  ],
   softmax: [unary("softmax", normal)],
   neg: [unary("neg", normal)],
   abs: [unary("abs", separated)],

@@ -12,6 +12,7 @@ import {
   unaryFunctions,
 } from "../../ir/scalar.ts";
 import { castCall } from "./cast.ts";
+import type { Place } from "./draft.ts";
 import { computeElementwise, elementwiseCall, integerCall } from "./elementwise.ts";
 import { copyCall, lengthCall } from "./movement.ts";
 import { type Reduction, reductionCall } from "./reduction.ts";
@@ -56,7 +57,7 @@ function reductionRule(kind: Reduction) {
     const x = node.operands[0]!;
     const axis = axisOf(node.attributes.axis, x);
     const out = context.allocate(node.results[0]!);
-    context.generate(reductionCall(kind, context.place(x), axis, out, context.code));
+    context.generate(reductionCall(kind, [context.place(x)], axis, out, context.code));
   };
 }
 
@@ -70,6 +71,17 @@ export const tensorRules = {
   mean: reductionRule("mean"),
   max_reduce: reductionRule("max"),
   min_reduce: reductionRule("min"),
+  /** The sum over k of a[m, n, k] * b[m, n, k], of which a has one row for all n, and b one for all m. */
+  batch_matmul(node: NodeOf<"batch_matmul">, context: RuleContext) {
+    const out = context.allocate(node.results[0]!);
+    const axis = out.dims.length;
+    const [a, b] = node.operands.map((operand, i) => {
+      const place = context.place(operand);
+      const rows = reshapeView(place, place.dims.toSpliced(i === 0 ? -1 : -2, 0, 1))!;
+      return broadcastView(rows, [...out.dims, place.dims.at(-1)!]);
+    }) as [Place, Place];
+    context.generate(reductionCall("sum", [a, b], axis, out, context.code));
+  },
   cast(node: NodeOf<"cast">, context: RuleContext) {
     const [x] = node.operands as [Value];
     const result = node.results[0]!;

@@ -4,6 +4,7 @@ import { after } from "./after.ts";
 import { attention } from "./attention.ts";
 import { attentionGradient } from "./attention-gradient.ts";
 import { axisLength } from "./axis-length.ts";
+import { batchMatmul } from "./batch-matmul.ts";
 import { bitLinear } from "./bit-linear.ts";
 import { broadcastTo } from "./broadcast-to.ts";
 import { cacheWrite } from "./cache-write.ts";
@@ -63,6 +64,7 @@ const table = {
   pad,
   axis_length: axisLength,
   after,
+  batch_matmul: batchMatmul,
   cross_entropy: crossEntropy,
   straight_through: straightThrough,
   // What gradients are made of.

@@ -84,6 +84,7 @@ describe("type rules accept", () => {
       { epilogue: parseScalar("add(mul(acc, x1), x0)") },
       "f32[n, 3]",
     ],
+    ["batch_matmul", [t(["n", 4, "m", 8]), t(["n", 4, 3, 8])], {}, "f32[n, 4, m, 3]"],
     ["embedding", [int8Type([50, 8]), t(["batch", "seq"], "i32")], {}, "f32[batch, seq, 8]"],
     ["cast", [t(["n"], "bool")], { dtype: "bf16" }, "bf16[n]"],
     ["add", [t(["n", 1]), t([3])], {}, "f32[n, 3]"],
@@ -276,6 +277,9 @@ describe("type rules refuse", () => {
     ["constant", [], { value: 1.5, dtype: "i32" }, "INVALID_ATTRIBUTE", "32-bit integer"],
     ["constant", [], { value: 2 ** 31, dtype: "i32" }, "INVALID_ATTRIBUTE", "2147483648"],
     ["sum", [t([2])], { axis: 1, keep_dims: true }, "INVALID_ATTRIBUTE", "axis 1"],
+    ["batch_matmul", [t([2, 8]), t([3, 7])], {}, "SHAPE_MISMATCH", "same leading axes and K"],
+    ["batch_matmul", [t(["n", 2, 8]), t([2, 8])], {}, "SHAPE_MISMATCH", "same leading axes and K"],
+    ["batch_matmul", [t([8]), t([8])], {}, "SHAPE_MISMATCH", "a [..., M, K]"],
     ["softmax", [t([])], {}, "SHAPE_MISMATCH", "x f32[]"],
     ["top_k", [t(["n"])], { k: 1 }, "SHAPE_MISMATCH", "literal last axis"],
     ["top_k", [t(["n", 4])], { k: 5 }, "INVALID_ATTRIBUTE", "k = 5"],
@@ -501,6 +505,12 @@ describe("evaluation", () => {
     expect(values("attention", [last, keys, cached, slots, i32([1], [2])], { scale: 0.5 })).toEqual(
       whole.slice(16),
     );
+  });
+
+  test("batch_matmul multiplies rows with rows, matrix by matrix", () => {
+    const a = f32([2, 1, 3], [1, 2, 3, 4, 5, 6]);
+    const b = f32([2, 2, 3], [1, 0, 0, 1, 1, 1, 0, 1, 0, -1, 0, 2]);
+    expect(values("batch_matmul", [a, b], {})).toEqual([1, 6, 5, 8]);
   });
 
   test("softmax", () => {

@@ -73,6 +73,12 @@ function compareLinear({ node, operands, expected, received }: Checked): void {
   expectWithin(received[0]!, expected[0]!, allowed, node.op);
 }
 
+function compareProducts({ operands, expected, received }: Checked): void {
+  const [a, b] = operands as [Tensor, Tensor];
+  const [bound] = ops.batch_matmul.evaluate([magnitude(a), magnitude(b)], {}, [expected[0]!.type]);
+  expectSum(received[0]!, expected[0]!, bound!, a.type.dims.at(-1)!, "batch_matmul");
+}
+
 function compareNorm({ node, operands, expected, received }: Checked): void {
   const k = operands[0]!.type.dims.at(-1)!;
   const relative = (Math.log2(k) + 8) * EPSILON;
@@ -384,6 +390,7 @@ export const comparisons: { readonly [Op in OpName]: Comparison | { readonly unc
   rms_norm_gradient: compareNormGradient,
   attention_gradient: compareAttentionGradient,
   linear: compareLinear,
+  batch_matmul: compareProducts,
   embedding: "bits",
   rms_norm: compareNorm,
   rope: "bits",

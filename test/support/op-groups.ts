@@ -64,6 +64,7 @@ const opGroups: readonly OpGroup[] = [
   { name: "quantize", ops: ["quantize"], runs: { wasm: 40, gpu: 6 } },
   { name: "ternary products", ops: ["ternary_matmul", "quantize"], runs: { wasm: 25, gpu: 4 } },
   { name: "linear", ops: ["linear"], runs: { wasm: 20, gpu: 3 } },
+  { name: "products of activations", ops: ["batch_matmul", "transpose"], runs: { wasm: 20, gpu: 3 } },
   { name: "embedding", ops: ["embedding"], runs: { wasm: 30, gpu: 8 } },
   {
     name: "rope, cache and attention",

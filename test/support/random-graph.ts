@@ -380,6 +380,23 @@ const recipes: { readonly [Name in OpName]: Recipe } = {
     const { extras, ...attributes } = draft.epilogue([...x.type.dims.slice(0, -1), w.type.dims[0]!], "f32");
     return [draft.one("linear", [x, w, ...extras], attributes)];
   },
+  batch_matmul(draft) {
+    const { batch, seq } = draft;
+    const outer = draft.random.pick<readonly Dim[]>([[], [batch], [batch, 3], [2]]);
+    const rows = () => draft.random.pick<Dim>([seq, 1, 4, 7]);
+    const matrices = (k: Dim) => {
+      const dims = [...outer, rows(), k];
+      // Columns far from each other, as gradients and heads have them.
+      if (draft.random.chance(0.5) || !draft.allows("transpose")) return draft.input(dense("f32", dims));
+      const axes = dims.map((_, axis) => axis);
+      const permutation = [...axes.slice(0, -2), axes.at(-1)!, axes.at(-2)!];
+      const swapped = draft.input(dense("f32", [...outer, k, dims.at(-2)!]));
+      return draft.one("transpose", [swapped], { permutation });
+    };
+    const k = draft.random.pick<Dim>([seq, draft.size()]);
+    const a = matrices(k);
+    return [draft.one("batch_matmul", draft.random.chance(0.3) ? [a, a] : [a, matrices(k)], {})];
+  },
   embedding(draft) {
     const ids = draft.input(dense("i32", draft.dims(3)), "ids");
     return [draft.one("embedding", [draft.weight(draft.size()), ids], {})];

@@ -436,7 +436,7 @@ describe("reductions", () => {
       const [x, out] = [place("x", "f32", dims), place("out", "f32", rest)];
       const result = new Float32Array(expected.length);
       await run(
-        reductionCall(kind, x, axis, out, code),
+        reductionCall(kind, [x], axis, out, code),
         new Map([
           [x.buffer, data],
           [out.buffer, result],
@@ -457,7 +457,7 @@ describe("reductions", () => {
       const result = new Float32Array(3);
       const data = Float32Array.of(Number.NaN, 1, 2, 3, Number.NaN, 5, 6, 7, Number.NaN);
       await run(
-        reductionCall(kind, x, 1, out, code),
+        reductionCall(kind, [x], 1, out, code),
         new Map([
           [x.buffer, data],
           [out.buffer, result],
