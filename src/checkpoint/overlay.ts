@@ -17,3 +17,26 @@ export function overlaySource(
     close: () => base.close(),
   };
 }
+
+/** A source with another's parameters besides, a prefix before their paths. Closing it closes both. */
+export function sourceBeside(base: ParameterSource, prefix: string, other: ParameterSource): ParameterSource {
+  const inOther = (path: string) => (path.startsWith(prefix) ? path.slice(prefix.length) : undefined);
+  return {
+    ...base,
+    info(path) {
+      const own = inOther(path);
+      return own === undefined ? base.info(path) : other.info(own);
+    },
+    *paths() {
+      yield* base.paths();
+      for (const path of other.paths()) yield `${prefix}${path}`;
+    },
+    read(path, byteOffset, into) {
+      const own = inOther(path);
+      return own === undefined ? base.read(path, byteOffset, into) : other.read(own, byteOffset, into);
+    },
+    async close() {
+      await Promise.all([base.close(), other.close()]);
+    },
+  };
+}

@@ -3,6 +3,7 @@ export type { Evaluation, TrainedStep } from "../../runtime/training/index.ts";
 export { type AdamWOptions, adamW } from "./adamw.ts";
 export { type BuildTrainingOptions, type BuildTrainingReport, buildTraining } from "./build-training.ts";
 export { type CompileTrainingOptions, compileTraining } from "./compile-training.ts";
+export { type DistillationTerms, distilled } from "./distillation.ts";
 export {
   activationsFrom,
   getCurrentLambda,
@@ -49,6 +50,7 @@ export {
   trainStep,
 } from "./train-step.ts";
 export {
+  type DistillOptions,
   defineTraining,
   onMatrices,
   type Training,

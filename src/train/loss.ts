@@ -39,9 +39,7 @@ export function squaredErrorLoss(graph: Graph, options: SquaredErrorOptions): Gr
   const output = outputOf(graph, options.output);
   const targets = newInput(graph, "targets", output.type);
   const difference = sub(output, targets);
-  let loss = mul(difference, difference);
-  while (loss.type.dims.length > 0) loss = one("mean", [loss], { axis: -1, keep_dims: false });
-  return withLoss(graph, loss, targets);
+  return withLoss(graph, meanOf(mul(difference, difference)), targets);
 }
 
 export interface DistillationOptions {
@@ -61,11 +59,20 @@ export function distillationLoss(graph: Graph, options: DistillationOptions = {}
   const logits = outputOf(graph, output);
   const teacherLogits = newInput(graph, "teacher_logits", logits.type);
   const [student, teacher] = [logits, teacherLogits].map((x) => mul(x, 1 / temperature)) as [Value, Value];
-  const probabilities = one("softmax", [teacher], {});
+  return withLoss(graph, mul(divergence(student, teacher), temperature ** 2), teacherLogits);
+}
+
+/** The mean over rows of the divergence of softmax(student) from softmax(teacher): sum p_t (ln p_t - ln p_s), f32 []. */
+export function divergence(student: Value, teacher: Value): Value {
   const difference = sub(logSoftmax(teacher), logSoftmax(student));
-  let loss = one("sum", [mul(probabilities, difference)], { axis: -1, keep_dims: false });
-  while (loss.type.dims.length > 0) loss = one("mean", [loss], { axis: -1, keep_dims: false });
-  return withLoss(graph, mul(loss, temperature ** 2), teacherLogits);
+  const product = mul(one("softmax", [teacher], {}), difference);
+  return meanOf(one("sum", [product], { axis: -1, keep_dims: false }));
+}
+
+function meanOf(x: Value): Value {
+  let mean = x;
+  while (mean.type.dims.length > 0) mean = one("mean", [mean], { axis: -1, keep_dims: false });
+  return mean;
 }
 
 /** x - ln sum e^x over the last axis. */

@@ -6,6 +6,7 @@ import { formatDims, sameDims } from "../../ir/types.ts";
 import { firstParameters, type TrainingRecipe } from "../../runtime/training/index.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { readJson } from "../checkpoint/json-file.ts";
+import { sourceBeside } from "../checkpoint/overlay.ts";
 import { safetensorsSource } from "../checkpoint/safetensors-source.ts";
 import { memorySource, type ParameterSource, storedBytes } from "../checkpoint/source.ts";
 import { languageModel } from "../dsl/families/index.ts";
@@ -14,6 +15,7 @@ import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { invalidOption } from "../dsl/options.ts";
 import { trainable } from "../quantize/trainable.ts";
 import type { CompileTrainingOptions } from "./compile-training.ts";
+import { type DistillationTerms, distilled, TEACHER } from "./distillation.ts";
 import { familyConfig } from "./family-config.ts";
 import { planQuantization, type TrainedQuantization } from "./quantization.ts";
 import { requireContext, type Training } from "./training.ts";
@@ -25,6 +27,8 @@ export interface TrainingStart {
   readonly weights: ParameterSource;
   /** sha256 of the weights, where a folder holds them; otherwise the seed settles them. */
   readonly digest: string | undefined;
+  /** What the model learns from besides the text. */
+  readonly teacher: TrainingTeacher | undefined;
   /** The parameters that are trained, in the model's order; all others are frozen. */
   readonly trained: readonly ParameterDeclaration[];
   readonly quantization: TrainedQuantization;
@@ -34,12 +38,21 @@ export interface TrainingStart {
   readonly tokenizer: Training["tokenizer"];
 }
 
+/** A model to distil from; its parameters are among the start's weights. */
+export interface TrainingTeacher {
+  readonly model: LanguageModel;
+  readonly terms: DistillationTerms;
+  /** sha256 of its weights. */
+  readonly digest: string;
+}
+
 /**
  * Opens what a training starts from: a folder's weights and, where the training has none, its model, or first weights by
  * the seed.
  * @param base the folder that the training's paths are relative to
- * @throws BitloomError of `openCheckpoint`; MISSING_TENSOR, SHAPE_MISMATCH and INVALID_TENSOR for weights that are not the
- *   model's or are packed; INVALID_OPTION for a sequence beyond the context, and where nothing would be trained
+ * @throws BitloomError of `openCheckpoint`, for the teacher too; MISSING_TENSOR, SHAPE_MISMATCH and INVALID_TENSOR for
+ *   weights that are not the model's or are packed; INVALID_OPTION for a sequence beyond the context, and where nothing
+ *   would be trained
  */
 export async function openStart(training: Training, base: string): Promise<TrainingStart> {
   const { weights: path, tokenizer } = training;
@@ -52,11 +65,16 @@ export async function openStart(training: Training, base: string): Promise<Train
     for (const parameter of parameters) requireLatent(parameter, weights);
     const paths = new Set(trainable(model, chosen(training, parameters)));
     const trained = parameters.filter(({ path }) => paths.has(path));
+    const digest = folder === undefined ? undefined : await digestOf(weights, parameters);
+    const quantization = planQuantization(training.quantization, trained, training.steps);
+    const taught = await openTeacher(training, base);
     return {
       ...opened,
-      digest: folder === undefined ? undefined : await digestOf(weights, parameters),
+      weights: taught ? sourceBeside(weights, TEACHER, taught.source) : weights,
+      digest,
+      teacher: taught?.teacher,
       trained,
-      quantization: planQuantization(training.quantization, trained, training.steps),
+      quantization,
       tokenizer: tokenizer ?? tokenizerOf(folder),
     };
   } catch (error) {
@@ -65,10 +83,32 @@ export async function openStart(training: Training, base: string): Promise<Train
   }
 }
 
+async function openTeacher(
+  { distill, sequence }: Training,
+  base: string,
+): Promise<{ readonly teacher: TrainingTeacher; readonly source: ParameterSource } | undefined> {
+  if (distill === undefined) return undefined;
+  const { config, source } = await openCheckpoint(resolve(base, distill.teacher));
+  try {
+    const model = languageModel(config);
+    requireContext(sequence, model);
+    const digest = await digestOf(source, model.parameters());
+    return { teacher: { model, terms: distill.terms, digest }, source };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
 /** What `compileTraining` takes of a training and its start. */
 export function stepOf(
   { optimizer, decayShare, batch, sequence, accumulation, clipNorm, recompute, maxMemory }: Training,
-  { weights, trained, quantization }: Pick<TrainingStart, "weights" | "trained" | "quantization">,
+  {
+    weights,
+    trained,
+    quantization,
+    teacher,
+  }: Pick<TrainingStart, "weights" | "trained" | "quantization" | "teacher">,
 ): Omit<CompileTrainingOptions, "out"> {
   return {
     optimizer,
@@ -78,6 +118,7 @@ export function stepOf(
     parameters: trained.map(({ path }) => path),
     weights,
     quantization: quantization.mix,
+    ...(teacher && { loss: distilled(teacher.model, teacher.terms) }),
     ...(decayShare && { scheduledDecay: true }),
     ...(clipNorm !== undefined && { clipNorm }),
     ...(maxMemory !== undefined && { maxMemory }),

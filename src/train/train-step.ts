@@ -17,6 +17,7 @@ import type { ParameterSource } from "../checkpoint/source.ts";
 import { storedParameter } from "../compiler/lower.ts";
 import type { AnyModel, TraceOptions } from "../dsl/model.ts";
 import { positiveNumber } from "../dsl/options.ts";
+import { EVALUATION } from "./distillation.ts";
 import { add, div, min, mul, sqrt, total } from "./expressions.ts";
 import { crossEntropyLoss } from "./loss.ts";
 import type { Optimizer, TrainedParameter, UpdateContext } from "./optimizer.ts";
@@ -79,7 +80,7 @@ export interface TrainingEntries {
    * new parameters.
    */
   readonly update: Graph;
-  /** The graph's inputs to its loss, quantized in full. */
+  /** The graph's inputs to its loss, or to its output `evaluation` in the place of that, quantized in full. */
   readonly evaluate: Graph;
 }
 
@@ -111,6 +112,7 @@ export function trainingEntries(
   updateParameters(updated, summed, { ...options, ...scheduled, norm });
   const inputs = [...inputsOf(scheduled), ...(clipNorm === undefined ? [] : [norm])];
 
+  const judged = graph.outputs.find(({ name }) => name === EVALUATION);
   const evaluated = new StepStates(graph);
   for (const { path, value } of parameters) evaluated.train(path, value, value);
   return {
@@ -119,7 +121,10 @@ export function trainingEntries(
     ...(entriesOfMixed && { mixed_gradients: entriesOfMixed.gradients }),
     ...(entriesOfMixed?.accumulate && { mixed_accumulate: entriesOfMixed.accumulate }),
     update: updated.finish({ ...graph, symbols: new Map(), inputs, outputs: [] }),
-    evaluate: evaluated.finish({ ...graph, outputs: [loss] }),
+    evaluate: evaluated.finish({
+      ...graph,
+      outputs: [{ name: loss.name, value: judged?.value ?? loss.value }],
+    }),
   };
 }
 

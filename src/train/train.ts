@@ -244,7 +244,8 @@ function gradientsOf(training: Training, start: TrainingStart, inputs: TensorInp
 function identity(recipe: TrainingRecipe, data: TextData, start: TrainingStart): string {
   const { batch, sequence, accumulation, seed, steps } = recipe;
   const parameters = recipe.parameters.map(({ path, dims }) => [path, dims]);
-  const digests = [data.digest, start.digest];
+  const { digest, teacher } = start;
+  const digests = [data.digest, digest, teacher?.digest, teacher?.terms];
   const text = JSON.stringify([parameters, batch, sequence, accumulation, seed, steps, digests]);
   return createHash("sha256").update(text).digest("hex");
 }

@@ -6,6 +6,7 @@ import { type AnyModel, isModel } from "../dsl/model.ts";
 import { describe, invalidOption, knownOptions, positiveInteger, positiveNumber } from "../dsl/options.ts";
 import type { ParameterFilter } from "../quantize/trainable.ts";
 import { adamW } from "./adamw.ts";
+import { checkDistillation, type DistillationTerms } from "./distillation.ts";
 import type { DecayShare, LearningRate } from "./learning-rate.ts";
 import type { Optimizer } from "./optimizer.ts";
 import { type CheckedQuantization, checkQuantization, type QuantizationOptions } from "./quantization.ts";
@@ -49,6 +50,8 @@ export interface TrainingOptions {
   readonly learningRate: LearningRate;
   /** Default: AdamW with betas 0.9 and 0.95, and a decay of 0.1 on matrices. */
   readonly optimizer?: Optimizer;
+  /** A model to learn from besides, which stays as it is; what is trained on is then more than the cross-entropy. */
+  readonly distill?: DistillOptions;
   /** What the optimizer's weight decays are multiplied by in each step. Default: they are the same in all. */
   readonly decayShare?: DecayShare;
   /** Default: BitLinears are quantized in full from the first step on. */
@@ -74,6 +77,11 @@ export interface TrainingOptions {
   readonly checkpointEvery?: number;
 }
 
+export interface DistillOptions extends DistillationTerms {
+  /** A checkpoint's folder, in whatever form its weights are, with the vocabulary of the model that is trained. */
+  readonly teacher: string;
+}
+
 const brand = Symbol.for("bitloom.training");
 
 /** A checked training, ready to run. */
@@ -81,7 +89,7 @@ export interface Training
   extends Required<
     Omit<
       TrainingOptions,
-      "model" | "weights" | "tokenizer" | "decayShare" | "clipNorm" | "maxMemory" | "quantization"
+      "model" | "weights" | "tokenizer" | "distill" | "decayShare" | "clipNorm" | "maxMemory" | "quantization"
     >
   > {
   readonly [brand]: true;
@@ -91,6 +99,7 @@ export interface Training
   readonly config: LanguageModelConfig | undefined;
   readonly weights: string | undefined;
   readonly tokenizer: TrainingOptions["tokenizer"];
+  readonly distill: { readonly teacher: string; readonly terms: DistillationTerms } | undefined;
   readonly decayShare: DecayShare | undefined;
   readonly clipNorm: number | undefined;
   readonly quantization: CheckedQuantization;
@@ -114,6 +123,7 @@ const names: readonly (keyof TrainingOptions)[] = [
   "accumulation",
   "learningRate",
   "optimizer",
+  "distill",
   "decayShare",
   "quantization",
   "clipNorm",
@@ -152,6 +162,7 @@ export function defineTraining(options: TrainingOptions): Training {
   const { weights, trainable = () => true, decayShare, recompute = "auto", maxMemory } = options;
   const quantization = checkQuantization(options.quantization ?? {});
   const { model, config } = describedModel(options, quantization);
+  const distill = options.distill && checkedDistill(options.distill);
   if (!Array.isArray(text) || text.length === 0 || !text.every(isText)) {
     throw invalidOption("text", "a list of one or more paths or { content: string }", text);
   }
@@ -201,6 +212,7 @@ export function defineTraining(options: TrainingOptions): Training {
     accumulation,
     learningRate,
     optimizer,
+    distill,
     decayShare,
     clipNorm: clipNorm ?? undefined,
     quantization,
@@ -221,6 +233,12 @@ function isVocabulary(tokenizer: { readonly vocabulary: number } | null): boolea
 
 function isText(text: TrainingText): boolean {
   return typeof text === "string" || typeof text?.content === "string";
+}
+
+function checkedDistill({ teacher, ...terms }: DistillOptions): Training["distill"] {
+  if (!isPath(teacher)) throw invalidOption("distill: teacher", "the path of a checkpoint's folder", teacher);
+  checkDistillation(terms);
+  return { teacher, terms };
 }
 
 const isPath = (path: unknown) => typeof path === "string";

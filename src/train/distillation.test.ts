@@ -1,0 +1,192 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { GraphBuilder } from "../../ir/builder.ts";
+import { interpret } from "../../ir/interpret.ts";
+import { gradient, gradientName } from "../../ir/passes/gradient.ts";
+import { tensor } from "../../ir/tensor.ts";
+import { dense } from "../../ir/types.ts";
+import { verifyGraph } from "../../ir/verify.ts";
+import { tinyLlama, writeTinyLlama } from "../../test/support/llama-folder.ts";
+import { Random } from "../../test/support/random.ts";
+import { relativeL2 } from "../../test/support/tolerance.ts";
+import { convertCheckpoint } from "../quantize/convert-checkpoint.ts";
+import { relationLoss } from "./distillation.ts";
+import { constantRate, type DistillOptions, defineTraining, train } from "./index.ts";
+
+describe("the attention-relation loss", () => {
+  const [batch, seq] = [2, 3];
+  /** Heads and channels of queries, keys and values, on both sides. */
+  const student = [
+    [4, 2],
+    [2, 2],
+    [2, 2],
+  ] as const;
+  const teacher = [
+    [4, 3],
+    [2, 5],
+    [2, 1],
+  ] as const;
+  const size = ([heads, width]: readonly [number, number]) => batch * seq * heads * width;
+
+  /** In f64, by the formula: x and y are [batch, seq, channels], which relation heads split. */
+  function expected(
+    own: readonly ArrayLike<number>[],
+    taught: readonly ArrayLike<number>[],
+    split?: number,
+  ): number {
+    const logs = (
+      x: ArrayLike<number>,
+      [heads, width]: readonly [number, number],
+      b: number,
+      head: number,
+      t: number,
+    ) => {
+      const channels = heads * width;
+      const d = channels / (split ?? heads);
+      const at = (row: number, i: number) => x[(b * seq + row) * channels + head * d + i]!;
+      const scores = Array.from({ length: seq }, (_, row) => {
+        let dot = 0;
+        for (let i = 0; i < d; i++) dot += at(t, i) * at(row, i);
+        return dot / Math.sqrt(d);
+      });
+      const log = Math.log(scores.reduce((sum, score) => sum + Math.exp(score), 0));
+      return scores.map((score) => score - log);
+    };
+    let loss = 0;
+    for (const [j, sizes] of student.entries()) {
+      const heads = split ?? sizes[0];
+      for (let b = 0; b < batch; b++) {
+        for (let head = 0; head < heads; head++) {
+          for (let t = 0; t < seq; t++) {
+            const [s, p] = [logs(own[j]!, sizes, b, head, t), logs(taught[j]!, teacher[j]!, b, head, t)];
+            const row = p.reduce((sum, x, i) => sum + Math.exp(x) * (x - s[i]!), 0);
+            loss += row / (batch * heads * seq);
+          }
+        }
+      }
+    }
+    return loss;
+  }
+
+  test.each([undefined, 1])("and its gradient, by relation heads %s", (heads) => {
+    const builder = new GraphBuilder("relations");
+    const leaves = (sizes: typeof student | typeof teacher, make: "parameter" | "input", name: string) =>
+      sizes.map(([h, d], j) => builder[make](`${name}${j}`, dense("f32", [batch, seq, h, d])));
+    const [own, taught] = [leaves(student, "parameter", "s"), leaves(teacher, "input", "t")];
+    builder.output("loss", relationLoss(own, taught, heads));
+    const graph = gradient(builder.build(), { loss: "loss" });
+    verifyGraph(graph);
+    fc.assert(
+      fc.property(fc.integer(), (seed) => {
+        const random = new Random(seed);
+        const values = (sizes: typeof student | typeof teacher) =>
+          sizes.map((one) => Float32Array.from({ length: size(one) }, () => random.normal()));
+        const [s, t] = [values(student), values(teacher)];
+        const named = (name: string, data: readonly Float32Array[], sizes: typeof student | typeof teacher) =>
+          Object.fromEntries(
+            data.map((x, j) => [`${name}${j}`, tensor("f32", [batch, seq, ...sizes[j]!], x)]),
+          );
+        const { outputs } = interpret(graph, {
+          inputs: named("t", t, teacher),
+          parameters: named("s", s, student),
+        });
+        expect(outputs.loss!.data[0]).toBeCloseTo(expected(s, t, heads), 5);
+        for (const [j, data] of s.entries()) {
+          const step = 1e-4;
+          const at = (i: number, change: number) =>
+            expected(s.with(j, Float64Array.from(data).with(i, data[i]! + change) as never), t, heads);
+          const differences = Float32Array.from(data, (_, i) => (at(i, step) - at(i, -step)) / (2 * step));
+          const received = outputs[gradientName(`s${j}`)]!;
+          expect(relativeL2(received, { ...received, data: differences }), `s${j}`).toBeLessThan(1e-4);
+        }
+      }),
+      { numRuns: 5 },
+    );
+  });
+});
+
+describe("a training with a teacher", () => {
+  let folder: string;
+  const llama = { ...tinyLlama, vocabularySize: 256, layers: 1 };
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "bitloom-distil-test-"));
+    await writeFile(join(folder, "text.txt"), "to be or not to be, ".repeat(60));
+    await writeTinyLlama(join(folder, "llama"), llama);
+    await writeTinyLlama(join(folder, "other"), { ...llama, vocabularySize: 258 });
+    await writeTinyLlama(join(folder, "heads"), { ...llama, heads: 2, keyValueHeads: 1, headDim: 8 });
+    await convertCheckpoint(join(folder, "llama"), { out: join(folder, "bitnet") });
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  const run = (
+    distill: DistillOptions | undefined,
+    out: string,
+    { weights = "bitnet", steps = 4, until = Infinity, resume = false } = {},
+  ) => {
+    const controller = new AbortController();
+    const training = defineTraining({
+      weights,
+      text: ["text.txt"],
+      steps,
+      batch: 4,
+      sequence: 16,
+      heldOut: 0.1,
+      evaluateEvery: steps,
+      learningRate: constantRate(0.01),
+      ...(distill && { distill }),
+    });
+    return train(training, {
+      out: join(folder, out),
+      base: folder,
+      threads: 1,
+      resume,
+      signal: controller.signal,
+      onStep: ({ step }) => step === until && controller.abort(),
+    });
+  };
+
+  test("brings a converted model closer to it, in parts as at once", async () => {
+    const distill: DistillOptions = { teacher: "llama", weights: { attention: 10 } };
+    const whole = await run(distill, "whole");
+    expect(whole.losses.at(-1)).toBeLessThan(whole.losses[0]! - 0.1);
+    // Held-out text is judged by the cross-entropy, which is a part of the loss.
+    expect(whole.evaluations.at(-1)!.loss).toBeLessThan(whole.losses.at(-1)!);
+    await expect(run(distill, "parts", { until: 2 })).rejects.toMatchObject({ code: "ABORTED" });
+    expect(await run(distill, "parts", { resume: true })).toMatchObject({
+      losses: whole.losses,
+      evaluations: whole.evaluations,
+    });
+    const other = { ...distill, temperature: 2 };
+    await expect(run(other, "parts", { resume: true })).rejects.toMatchObject({ code: "INVALID_OPTION" });
+  }, 60_000);
+
+  test("has nothing to say to itself", async () => {
+    const options = { weights: "llama", steps: 1 };
+    const { losses, evaluations } = await run({ teacher: "llama" }, "itself", options);
+    const alone = await run(undefined, "alone", options);
+    expect(losses[0]).toBeCloseTo(alone.losses[0]!, 4);
+    expect(evaluations[0]!.loss).toBeCloseTo(alone.evaluations[0]!.loss, 2);
+  }, 60_000);
+
+  test.each<[string, string, DistillOptions]>([
+    ["another vocabulary", "INVALID_OPTION", { teacher: "other" }],
+    ["no such folder", "MISSING_FILE", { teacher: "nowhere" }],
+    ["a layer there is not", "INVALID_OPTION", { teacher: "llama", layer: 1 }],
+    ["other heads, and no relation heads", "INVALID_OPTION", { teacher: "heads" }],
+    ["relation heads that do not divide the channels", "INVALID_OPTION", { teacher: "heads", heads: 3 }],
+  ])("is refused: %s", async (_, code, distill) => {
+    await expect(run(distill, "refused")).rejects.toMatchObject({ code });
+  });
+
+  test.each<[string, DistillOptions]>([
+    ["a temperature of 0", { teacher: "llama", temperature: 0 }],
+    ["a negative weight", { teacher: "llama", weights: { logits: -1 } }],
+    ["a layer that is no number of one", { teacher: "llama", layer: 0.5 }],
+    ["no teacher", {} as DistillOptions],
+  ])("is refused where it is described: %s", async (_, distill) => {
+    expect(() => run(distill, "refused")).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
+  });
+});
