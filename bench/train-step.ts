@@ -1,7 +1,7 @@
 /**
  * Speed of a training step, `npx jiti bench/train-step.ts [threads]`: a BitNet model of 3.4 M parameters, 16 sequences
- * of 128 tokens, AdamW. The first table has the time by kernel on one thread, called one by one; then comes the step as
- * the runtime runs it.
+ * of 128 tokens, AdamW. The first table has the time by kernel on one thread, called one by one, and the share of matrix
+ * products; then comes the step as the runtime runs it.
  */
 
 import { sizeOf, tensor } from "../ir/tensor.ts";
@@ -81,6 +81,9 @@ console.log(cells("kernel", "ms", "share"));
 for (const [kernel, time] of [...best].sort(([, a], [, b]) => b - a).slice(0, 16)) {
   console.log(cells(kernel.slice(0, 40), time, time / total));
 }
+const products = [...best].filter(([kernel]) => kernel.includes("matmul"));
+const inProducts = products.reduce((sum, [, time]) => sum + time, 0);
+console.log(cells("matrix products", inProducts, inProducts / total));
 console.log(cells("all", total, 1));
 
 const files = await memoryArtifact({ run: graph }, {}, threads);

@@ -1,4 +1,15 @@
-import { type Buffer, convert, type f32, f32x4, type i32, math, select, v128 } from "bitloom/kernel";
+import {
+  type Buffer,
+  convert,
+  type f32,
+  f32x4,
+  type i32,
+  math,
+  registers,
+  select,
+  unroll,
+  v128,
+} from "bitloom/kernel";
 import { laneSumF32 } from "./lanes.ts";
 
 /**
@@ -88,14 +99,18 @@ export function rmsNormWeightGradient(
   for (let item = begin; item < end; item++) {
     const first = item * ITEM_COLUMNS;
     const last = select(first + ITEM_COLUMNS < k, first + ITEM_COLUMNS, k);
-    const whole = first + ((last - first) & -4);
-    for (let i = first; i < whole; i += 4) {
-      let sum = f32x4.splat(0);
+    const whole = select(first + ITEM_COLUMNS === last, last, first);
+    if (whole > first) {
+      const sums = registers(4, f32x4.splat(0));
       for (let row: i32 = 0; row < rows; row++) {
-        const product = f32x4.mul(v128.load(g, row * gStride + i), v128.load(x, row * xStride + i));
-        sum = f32x4.add(sum, f32x4.mul(product, v128.load32Splat(roots, row)));
+        const root = v128.load32Splat(roots, row);
+        for (const u of unroll(4)) {
+          const gradient = v128.load(g, row * gStride + first + 4 * u);
+          const product = f32x4.mul(gradient, v128.load(x, row * xStride + first + 4 * u));
+          sums[u] = f32x4.add(sums[u]!, f32x4.mul(product, root));
+        }
       }
-      v128.store(dw, i, sum);
+      for (const u of unroll(4)) v128.store(dw, first + 4 * u, sums[u]!);
     }
     for (let i = whole; i < last; i++) {
       let sum: f32 = 0;

@@ -24,10 +24,10 @@ const CANCELLING_CHANGE = 2 ** -16;
 const cancellingFunctions: readonly ScalarFunction[] = ["gelu", "gelu_tanh"];
 /**
  * Of the CPU's products with codes in the backward pass one operand has 16 bits, relative to the largest of 256 elements,
- * which may be many times the others.
+ * which may be many times the others: so much may their operands change, and elements relative to the largest of a row.
  */
 const fixedPointOps: readonly Node["op"][] = ["linear_input_gradient", "linear_weight_gradient"];
-const FIXED_POINT_CHANGE = 2 ** -12;
+const FIXED_POINT_ERROR = 2 ** -12;
 /** Relative to the largest element of a row, what sums and products of it may lose. */
 const ROW_ERROR = 2 ** -21;
 /** Devices may flush smaller floats. */
@@ -48,7 +48,9 @@ export function answers(
   const uses = (some: readonly Node["op"][]) => nodes.some(({ op }) => some.includes(op));
   const cancels = uses(cancellingOps);
   const leavesBits = cancels || nodes.some(appliesCancelling);
-  const change = uses(fixedPointOps) ? FIXED_POINT_CHANGE : cancels ? CANCELLING_CHANGE : CHANGE;
+  const fixedPoint = uses(fixedPointOps);
+  const rowError = fixedPoint ? FIXED_POINT_ERROR : ROW_ERROR;
+  const change = fixedPoint ? FIXED_POINT_ERROR : cancels ? CANCELLING_CHANGE : CHANGE;
   const moved = isExact(graph)
     ? []
     : [1, 2].map((seed) => evaluate(graph, changed(graph, operands, change, seed), symbols));
@@ -62,7 +64,7 @@ export function answers(
       for (let i = row * columns; i < (row + 1) * columns; i++) {
         const value = data[i]!;
         if (type.dtype === "f32" && Number.isFinite(value))
-          most = Math.max(most, ROW_ERROR * Math.abs(value), least);
+          most = Math.max(most, rowError * Math.abs(value), least);
         for (const other of moved) {
           const by = Math.abs(other[index]!.data[i]! - value);
           if (Number.isFinite(by)) most = Math.max(most, 2 * by);
