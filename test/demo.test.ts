@@ -9,7 +9,7 @@ beforeAll(async () => {
 });
 afterAll(() => installed?.dispose());
 
-it("the README's demo compiles its model, speaks, and says what was done", async () => {
+it("the demo of a trained model compiles it, speaks, and says what was done", async () => {
   const demo = new URL("../examples/generate/demo.js", import.meta.url);
   // Run from the package, it must still find the checkpoint beside the original.
   const source = (await readFile(demo, "utf8")).replaceAll("import.meta.url", JSON.stringify(demo.href));

@@ -18,7 +18,7 @@ import { correcting, fineTuning, fromScratch, untrained } from "./runs.ts";
 const { values } = parseArgs({
   options: {
     out: { type: "string", default: "out/learning" },
-    steps: { type: "string", default: "800" },
+    steps: { type: "string", default: "600" },
     threads: { type: "string", default: "2" },
     docs: { type: "boolean", default: false },
   },

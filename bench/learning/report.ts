@@ -15,7 +15,7 @@ export function table(...rows: readonly (readonly string[])[]): string {
 export function comparison([base, ...others]: readonly Measured[]): string {
   const cells = ({ name, loss }: Measured) => [name, loss.toFixed(4), Math.exp(loss).toFixed(3)];
   return table(
-    ["", "held-out loss", "perplexity", "loss", "perplexity"],
+    ["", "held-out loss", "perplexity", "loss against the first", "perplexity against the first"],
     [...cells(base!), "", ""],
     ...others.map((one) => [
       ...cells(one),

@@ -11,11 +11,12 @@ const PROMPT = "One day,";
 
 /**
  * Describes a model, trains it, compiles it and has it tell stories.
- * @param out the folder of the run, which is replaced
+ * @param out the folder of the run; that of an earlier one is written over
  * @param write is given what a person reads, in pieces
  */
 export async function demo(steps: number, out: string, write: (text: string) => void): Promise<void> {
-  await rm(out, { recursive: true, force: true });
+  // An earlier run is not gone on with.
+  await rm(join(out, "checkpoint.safetensors"), { force: true });
   const described = training(steps);
   write(
     `Train a BitNet language model from random weights on stories like this one:\n\n  ${stories(1, 3)}\n`,
