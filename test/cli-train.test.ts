@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 
 const training = (steps: number) => `
-import { bitnet, constantRate, defineTraining } from "bitloom";
+import { bitnet, constantRate, defineTraining, lambdaWarmup } from "bitloom";
 const model = bitnet({
   name: "tiny", architecture: "BitNetForCausalLM", vocabularySize: 256, hiddenSize: 32, intermediateSize: 64,
   layers: 1, heads: 2, keyValueHeads: 2, headDim: 16, normEpsilon: 1e-5, ropeTheta: 10000, contextLength: 32,
@@ -29,6 +29,7 @@ const model = bitnet({
 });
 export default defineTraining({
   model, text: ["text.txt"], steps: ${steps}, batch: 2, sequence: 16, evaluateEvery: 1, learningRate: constantRate(0.01),
+  quantization: { lambda: lambdaWarmup({ steps: 40 }) },
 });
 `;
 
@@ -51,7 +52,10 @@ it("a run that Ctrl-C ends goes on with --resume to the same weights", async () 
   const resumed = await run("training.ts", "parts", "--resume");
   expect(resumed).toMatchObject({ status: 0, stdout: expect.stringMatching(/steps +60\n/) });
   expect(resumed.stderr).toMatch(/step 60: held-out perplexity \d/);
-  expect(await run("training.ts", "whole")).toMatchObject({ status: 0 });
+  const whole = await run("training.ts", "whole");
+  expect(whole.status).toBe(0);
+  expect(whole.stderr).toMatch(/step 21 of 60 .* lambda 0\.50/);
+  expect(whole.stderr).not.toMatch(/step 41 of 60 .* lambda/);
   const weights = (out: string) => readFile(join(folder, out, "model", "model.safetensors"));
   expect(await weights("parts")).toEqual(await weights("whole"));
 }, 60_000);

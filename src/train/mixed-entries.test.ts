@@ -35,9 +35,8 @@ const lambdas: NonNullable<MixOptions["lambdas"]> = (path) =>
       : {};
 
 const ways: Readonly<Record<string, MixOptions>> = {
-  uniform: { lambdas, noise: "uniform" },
-  gaussian: { lambdas, noise: "gaussian", estimator: "clipped" },
-  soft: { lambdas, estimator: { kind: "soft", temperature: 4 } },
+  clipped: { lambdas, noise: "gaussian", estimator: "clipped" },
+  soft: { lambdas, noise: "uniform", estimator: { kind: "soft", temperature: 4 } },
 };
 
 const graph = lossGraph(model, {
