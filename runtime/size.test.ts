@@ -46,8 +46,9 @@ async function download(text: string): Promise<Download> {
   return { whole: bytes(chunks), atOnce: bytes(first), code: textOf(first), allCode: textOf(chunks) };
 }
 
+const source = (path: string) => JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
+
 it("is downloaded in a blink", async () => {
-  const source = (path: string) => JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
   const [{ whole, atOnce, code, allCode }, ...packages] = await Promise.all([
     download(`export * from ${source("./index.ts")};`),
     download(`export { Tokenizer } from "@huggingface/tokenizers";`),
@@ -68,4 +69,16 @@ it("is downloaded in a blink", async () => {
   // CUDA's is Node's alone.
   expect(allCode).toContain("createComputePipelineAsync");
   expect(allCode).not.toContain("addProgram");
+});
+
+it("trains with little more, which pages that do not train do not download", async () => {
+  const [runtime, training] = await Promise.all([
+    download(`export * from ${source("./index.ts")};`),
+    download(`export * from ${source("./index.ts")}; export * from ${source("./training/index.ts")};`),
+  ]);
+  const more = training.whole - runtime.whole;
+  console.log(`bitloom/training, minified and gzipped: ${(more / KIB).toFixed(1)} KiB more`);
+  expect(more).toBeLessThan(8 * KIB);
+  expect(training.code).toContain("gradient_norm");
+  expect(runtime.allCode).not.toContain("gradient_norm");
 });

@@ -69,3 +69,19 @@ it.each([
   expect(status).toBe(1);
   expect(stderr).toContain(`[${code}]`);
 });
+
+it("is built to be trained elsewhere, with no options of models", async () => {
+  const build = (...more: string[]) =>
+    installed.run(["build", join(folder, "training.ts"), "--out", join(folder, "built"), ...more]);
+  const refused = await build("--head", "int8");
+  expect(refused).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining("takes no --head [INVALID_OPTION]"),
+  });
+  expect(await build()).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/parameters to train +[\d,]+\n/),
+  });
+  const { steps } = JSON.parse(await readFile(join(folder, "built", "training.json"), "utf8"));
+  expect(steps).toBe(60);
+});

@@ -75,7 +75,7 @@ export class LossCurve {
 
     this.#svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.#svg.replaceChildren(
-      ...ticks(low, high, 5).flatMap((loss) => [
+      ...ticks(low, high, 7).flatMap((loss) => [
         svg("line", { class: "grid", x1: left, x2: width - right, y1: y(loss), y2: y(loss) }),
         svg("text", { x: left - 8, y: y(loss) + 4, "text-anchor": "end" }, String(loss)),
       ]),
