@@ -13,7 +13,7 @@ import type { TextWindows } from "./text.ts";
 export interface TrainedStep {
   /** Steps done, this one included. */
   readonly step: number;
-  /** Mean cross-entropy in nats before the update. */
+  /** What is made small, before the update: the mean cross-entropy in nats, and what a teacher adds to it. */
   readonly loss: number;
   /** The gradients' common L2 norm before clipping. */
   readonly gradientNorm: number;
