@@ -14,7 +14,7 @@ interface Example {
 
 it("runs the example of docs/conversion.md", async () => {
   const guide = await readFile(new URL("../docs/conversion.md", import.meta.url), "utf8");
-  const [, example] = /```ts\n([\s\S]*?)```/.exec(guide)!;
+  const [, example] = /## Models described[\s\S]*?```ts\n([\s\S]*?)```/.exec(guide)!;
   const folder = await mkdtemp(join(tmpdir(), "bitloom-guide-"));
   try {
     const file = join(folder, "example.ts");
