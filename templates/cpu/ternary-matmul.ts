@@ -27,9 +27,11 @@ export interface TernaryMatmulOptions extends OutputOptions {
   tileRows: 1 | 4;
 }
 
-/** A lane sums two products of -128..128 for eight weights: so many blocks of 64 stay below 2^13. */
+/** Two columns in one i16, w + 2^14 w', are the codes c + 2^14 c' less this. */
+const COMBINED_OFFSET = 0x4001;
+/** A lane sums two products of -128..128 for eight weights: for so many blocks of 64 below 2^13. */
 const MOST_LOW_BLOCKS = 3;
-/** And so many, times 2^14, below 2^31; in threes. */
+/** And for so many, which are threes, below 2^17. */
 const MOST_COMBINED_BLOCKS = 63;
 
 /**
@@ -266,6 +268,7 @@ export function ternaryMatmul(
 
   /** The weights w of columns 0 and 2 of an item with those w' of columns 1 and 3, as w + 2^14 w'. */
   const combineColumns = (item: i32): void => {
+    const offset = i16x8.splat(COMBINED_OFFSET);
     let from = (item * blocks) << 6;
     for (let to: i32 = 0; to < 128 * blocks; to += 128) {
       for (const pair of unroll(2)) {
@@ -276,8 +279,8 @@ export function ternaryMatmul(
           const v = v128.and(y, field);
           const low = v128.or(i16x8.extendLowI8x16U(u), i16x8.shl(i16x8.extendLowI8x16U(v), 14));
           const high = v128.or(i16x8.extendHighI8x16U(u), i16x8.shl(i16x8.extendHighI8x16U(v), 14));
-          v128.store(scratch, to + 32 * j + 8 * pair, i16x8.sub(low, i16x8.splat(0x4001)));
-          v128.store(scratch, to + 32 * j + 8 * pair + 16, i16x8.sub(high, i16x8.splat(0x4001)));
+          v128.store(scratch, to + 32 * j + 8 * pair, i16x8.sub(low, offset));
+          v128.store(scratch, to + 32 * j + 8 * pair + 16, i16x8.sub(high, offset));
           x = i16x8.shrU(x, 2);
           y = i16x8.shrU(y, 2);
         }
@@ -287,8 +290,8 @@ export function ternaryMatmul(
   };
 
   /**
-   * Four rows times four columns, two columns in each product: the sums of columns 0 and 2 in the low 14 bits of a
-   * lane, which are taken out before they may be 2^13, and of columns 1 and 3 in the others.
+   * Four rows times four columns, two columns in each product. A lane has the sum of column 0 or 2 in its low 14 bits,
+   * which is taken out before it may be 2^13, and that of column 1 or 3 in the others.
    */
   const combinedTile = (row: i32, item: i32): void => {
     const column = item << 2;
