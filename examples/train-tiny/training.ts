@@ -26,8 +26,8 @@ export function training(steps: number): Training {
       bosToken: null,
       eosTokens: [],
     },
-    // About four characters make a token: what it learns from is seen twice.
-    text: [{ content: stories(2000 * steps, 1) }],
+    // About four characters make a token: a long run sees each story twice.
+    text: [{ content: stories(20_000 + 2000 * steps, 1) }],
     tokenizer: { vocabulary: 1024 },
     steps,
     batch: 8,
