@@ -233,6 +233,7 @@ test("activations are computed again where memory is short, unless that is refus
     const [stored, again] = [join(folder, "stored"), join(folder, "again")];
     const plenty = await compileTraining(model, { ...options, out: stored });
     expect(plenty.recomputes).toBe(false);
+    expect(plenty.targets[0]!.unchecked).toEqual([]);
     const maxMemory = Math.floor(0.9 * plenty.targets[0]!.memoryBytes);
     const little = await compileTraining(model, { ...options, out: again, maxMemory });
     expect(little.recomputes).toBe(true);

@@ -95,7 +95,7 @@ async function planTraining(model: AnyModel, options: Omit<CompileTrainingOption
       name,
       runForwardPipeline(entry, verify === undefined ? {} : { verify }),
     ]);
-    const limits = { targets, maxThreads, ...(maxMemory !== undefined && { maxMemory }) };
+    const limits = { targets, maxThreads, checks: true, ...(maxMemory !== undefined && { maxMemory }) };
     return { plan: await schedule(Object.fromEntries(lowered), limits), recomputes };
   };
   const first = plan(recompute === true);

@@ -68,10 +68,11 @@ export function indexOperands(
   return values;
 }
 
-/** What a value's elements come from, if ops between only arrange them. */
+/** What a value's elements come from, if ops between only arrange or repeat them. */
 export function leafOf(value: Value): Value {
   const node = producer(value);
-  const arranges = node !== undefined && ["reshape", "slice", "transpose"].includes(node.op);
+  const arranges =
+    node !== undefined && ["reshape", "slice", "transpose", "broadcast", "after"].includes(node.op);
   return arranges ? leafOf(node.operands[0]!) : value;
 }
 
