@@ -57,12 +57,13 @@ const headOption = () =>
     "--head <storage>",
     "storage of the embedding and output head; default: as in the checkpoint",
   ).choices(["f32", "bf16", "f16", "int8"]);
+const devices = ["auto", "cuda", "webgpu", "wasm"];
 const deviceOption = () =>
   new Option(
     "--device <name>",
     "where to run; auto takes the fastest that is here of what the artifact was built for",
   )
-    .choices(["auto", "cuda", "webgpu", "wasm"])
+    .choices(devices)
     .default("auto");
 const boundOptions = (command: Command) =>
   command
@@ -95,6 +96,14 @@ program
   .requiredOption("--out <folder>", "where checkpoints, the loss curve and the trained model go")
   .option("--resume", "go on from the checkpoint in that folder")
   .option("--threads <count>", "threads; default: one for each core", integer(1))
+  .addOption(
+    new Option(
+      "--device <name>",
+      "what to train on; auto takes the fastest that is here, wasm gives the same weights everywhere",
+    )
+      .choices(devices)
+      .default("wasm"),
+  )
   .action(async (training, options) => (await import("./commands/train.ts")).train(training, options));
 
 program

@@ -1,14 +1,14 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
-import { availableParallelism, tmpdir } from "node:os";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { gradientName } from "../../ir/passes/gradient.ts";
 import { abortError } from "../../runtime/abort.ts";
-import { load, type Model } from "../../runtime/index.ts";
+import type { LoadOptions, Model } from "../../runtime/index.ts";
 import type { TensorInputs } from "../../runtime/session.ts";
 import {
   type Evaluation,
@@ -26,10 +26,10 @@ import { memorySource, type ParameterSource } from "../checkpoint/source.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { adapterFiles } from "../quantize/adapter.ts";
 import { onlyCorrections } from "../quantize/trainable.ts";
-import { compileTraining, lowerTheStep, whereShort } from "./compile-training.ts";
 import { setCurrentLambda } from "./lambda.ts";
 import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
+import { type CompiledStep, openStep } from "./open-step.ts";
 import { recipeOf } from "./recipe.ts";
 import { openStart, stepOf, type TrainingStart } from "./start.ts";
 import { readTensors, writeTensors } from "./tensor-file.ts";
@@ -50,24 +50,25 @@ export interface TrainOptions {
   readonly base?: string;
   /** Go on from the checkpoint in `out`. Default false: a checkpoint there is an error. */
   readonly resume?: boolean;
-  /** Default: one for each core. */
+  /**
+   * What computes the steps. "auto" takes the fastest that this machine has and that can: CUDA, WebGPU on a GPU that is no
+   * software, WebAssembly. Default "wasm", whose weights are the same on every machine; a GPU's are the same on that GPU.
+   */
+  readonly device?: LoadOptions["device"];
+  /** Of WebAssembly. Default: one for each core. */
   readonly threads?: number;
   /** Ends the run after the step it is at, with a checkpoint. */
   readonly signal?: AbortSignal;
   readonly onCompiled?: (step: CompiledStep) => void;
   readonly onStep?: (step: TrainedStep) => void;
   readonly onEvaluation?: (evaluation: Evaluation) => void;
-}
-
-/** What a step takes. */
-export interface CompiledStep {
-  /** Of parameters, what the optimizer keeps, gradients and activations. */
-  readonly memoryBytes: number;
-  /** Whether activations are computed again for the gradients. */
-  readonly recomputes: boolean;
+  /** Told of everything the run goes without. Default: `console.warn`. */
+  readonly onWarning?: LoadOptions["onWarning"];
 }
 
 export interface TrainReport {
+  /** What computed the steps: `WebAssembly, relaxed SIMD, 4 threads`. */
+  readonly device: string;
   /** The folder of the trained model, as `bitloom build` reads it. */
   readonly model: string;
   /** The folder of the adapter, where nothing but corrections was trained. */
@@ -100,7 +101,7 @@ export async function train(training: Training, options: TrainOptions): Promise<
     const run = resume ? await readRun(checkpoint, identity(recipe, data, start)) : await newRun(start);
     const folder = await mkdtemp(join(tmpdir(), "bitloom-train-"));
     try {
-      const model = await loadStep(training, start, join(folder, "step"), options);
+      const model = await openStep(start.model, stepOf(training, start), { ...options, folder });
       try {
         return await runOn(model, training, start, recipe, data, run, options);
       } finally {
@@ -112,30 +113,6 @@ export async function train(training: Training, options: TrainOptions): Promise<
   } finally {
     await start.weights.close();
   }
-}
-
-/** Compiles a step and loads it; where there is no memory for it, one that computes activations again. */
-async function loadStep(
-  training: Training,
-  start: TrainingStart,
-  out: string,
-  { threads = Math.min(availableParallelism(), 32), signal, onCompiled }: TrainOptions,
-): Promise<Model> {
-  const open = async (recompute: Training["recompute"]): Promise<Model> => {
-    const step = { ...stepOf(training, start), recompute };
-    const { recomputes, targets } = await compileTraining(start.model, {
-      ...step,
-      out,
-      ...(signal && { signal }),
-    });
-    onCompiled?.({ recomputes, memoryBytes: targets[0]!.memoryBytes });
-    return load(out, { device: "wasm", threads, signal }).catch((error) =>
-      recompute === "auto" && !recomputes
-        ? whereShort(error, () => open(true))
-        : lowerTheStep(error, recompute !== false),
-    );
-  };
-  return open(training.recompute);
 }
 
 async function runOn(
@@ -174,6 +151,7 @@ async function runOn(
     ? await adapterFiles(start.model, memorySource(parameters), training.weights ?? null)
     : undefined;
   return {
+    device: model.device.description,
     model: saved,
     ...(adapter && { adapter: await writeFolder(join(out, "adapter"), adapter) }),
     parameters: countOf(start.model.parameters()),

@@ -2,6 +2,7 @@ import { access } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import { BitloomError } from "../../../errors/index.ts";
+import type { LoadOptions } from "../../../runtime/index.ts";
 import type { TrainedStep } from "../../../runtime/training/index.ts";
 import { type TrainReport, train as trainModel } from "../../train/train.ts";
 import { isTraining, type Training } from "../../train/training.ts";
@@ -9,15 +10,20 @@ import { formatTable } from "../format.ts";
 import { importModule } from "../import-module.ts";
 import { interruptible } from "../interrupt.ts";
 import { Progress } from "../progress.ts";
+import { warn } from "../warn.ts";
 
 export interface TrainCommandOptions {
   readonly out: string;
   readonly resume?: boolean;
   readonly threads?: number;
+  readonly device?: LoadOptions["device"];
 }
 
 /** Trains what a file describes. Interrupted, it writes a checkpoint first, from which `--resume` goes on. */
-export async function train(path: string, { out, resume, threads }: TrainCommandOptions): Promise<void> {
+export async function train(
+  path: string,
+  { out, resume, threads, device }: TrainCommandOptions,
+): Promise<void> {
   const training = await openTraining(path);
   await interruptible(async (signal) => {
     const progress = new Progress();
@@ -33,6 +39,11 @@ export async function train(path: string, { out, resume, threads }: TrainCommand
           progress.clear();
           const how = recomputes ? ", computing activations again" : "";
           process.stderr.write(`a step takes ${formatBytes(memoryBytes)}${how}\n`);
+        },
+        device,
+        onWarning: ({ code, message }) => {
+          progress.clear();
+          warn(`${message.replace(/\.$/, "")} [${code}]`);
         },
         onStep: (step) => {
           if (process.stderr.isTTY || step.step % training.evaluateEvery === 0) {
@@ -75,13 +86,14 @@ function describeStep(trained: TrainedStep, steps: number): string {
 }
 
 function describe(report: TrainReport, out: string): string {
-  const { model, adapter, parameters, trained, losses, evaluations } = report;
+  const { device, model, adapter, parameters, trained, losses, evaluations } = report;
   const count = (of: number) => of.toLocaleString("en-US");
   const last = evaluations.at(-1)!;
   return `${model}
 ${formatTable([
   ["parameters", count(parameters)],
   ...(trained < parameters ? [["trained", count(trained)]] : []),
+  ["device", device],
   ["steps", String(losses.length)],
   ["loss", `${losses[0]!.toFixed(3)} at first, ${losses.at(-1)!.toFixed(3)} at last`],
   ["held-out text", `loss ${last.loss.toFixed(3)}, perplexity ${Math.exp(last.loss).toFixed(2)}`],
