@@ -9,6 +9,7 @@ import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
 import { cachedAttentionOptions, cachedAttentionTrial } from "./cached-attention.ts";
 import { cudaTier } from "./comparisons.ts";
 import { latentTrials } from "./latent-trials.ts";
+import { expectNanoTraining, nanoEntries, nanoSession } from "./nano-train.ts";
 import { attemptGroup, castTo, groupsOf } from "./op-groups.ts";
 import { assertPrepared } from "./prepared.ts";
 import { Random } from "./random.ts";
@@ -91,6 +92,16 @@ const wholeGraphs: CudaPropertyGroup = {
           },
           25,
         ),
+    },
+    {
+      name: "the reference implementation's training run",
+      async holds(host) {
+        const program = await CudaProgram.compile(await nanoEntries(), host);
+        await expectNanoTraining(
+          20,
+          nanoSession((entry, tensors) => program.run(entry, tensors)),
+        );
+      },
     },
     {
       name: "a language model prefills in chunks and decodes, its states carried from call to call",

@@ -43,6 +43,11 @@ export class CudaHost {
     return new CudaHost(new CardRunner(session), (kernels) => buildCubin(kernels, card.architecture));
   }
 
+  /** Whether kernels run on a card, and not on the processor. */
+  get hasCard(): boolean {
+    return this.runner instanceof CardRunner;
+  }
+
   /** Compiles what is not compiled yet, many kernels at a time. */
   async prepare(kernels: Iterable<HostKernel>): Promise<void> {
     const missing = new Map<string, HostKernel>();
