@@ -22,6 +22,8 @@ export {
   compileTraining,
   constantRate,
   cosineRate,
+  type DecayShare,
+  type DistillOptions,
   defineTraining,
   getCurrentLambda,
   getGlobalLambdaWarmup,
@@ -44,5 +46,6 @@ export {
   type TrainOptions,
   type TrainReport,
   train,
+  twoStageDecay,
   twoStageRate,
 } from "./train/index.ts";

@@ -21,7 +21,7 @@ afterAll(async () => {
 });
 
 const training = (steps: number) => `
-import { bitnet, constantRate, defineTraining, lambdaWarmup } from "bitloom";
+import { bitnet, constantRate, defineTraining, lambdaWarmup, twoStageDecay } from "bitloom";
 const model = bitnet({
   name: "tiny", architecture: "BitNetForCausalLM", vocabularySize: 256, hiddenSize: 32, intermediateSize: 64,
   layers: 1, heads: 2, keyValueHeads: 2, headDim: 16, normEpsilon: 1e-5, ropeTheta: 10000, contextLength: 32,
@@ -29,6 +29,7 @@ const model = bitnet({
 });
 export default defineTraining({
   model, text: ["text.txt"], steps: ${steps}, batch: 2, sequence: 16, evaluateEvery: 1, learningRate: constantRate(0.01),
+  decayShare: twoStageDecay(),
   quantization: { lambda: lambdaWarmup({ steps: 40 }) },
 });
 `;
