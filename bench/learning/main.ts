@@ -86,7 +86,7 @@ for (const rank of RANKS) {
 }
 
 const size = `${full.parameters.toLocaleString("en-US")} parameters`;
-const setting = `Steps have 16 sequences of 128 tokens; held-out losses are nats a token, on 128 sequences. Node ${process.versions.node}, ${threads} threads.`;
+const setting = `Steps have 16 sequences of 128 tokens; held-out losses are nats a token, on 128 sequences. Node ${process.versions.node}.`;
 const measured: Readonly<Record<string, readonly [string, string]>> = {
   precision: [
     `${size}, ${steps} steps. ${setting}\n\n${comparison([
