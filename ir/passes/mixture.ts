@@ -45,7 +45,7 @@ export function surrogate(estimator: Estimator): ScalarExpr {
   return mul(ALPHA, sub(add(step(0.5), step(-0.5)), literal(1)));
 }
 
-/** (1 - lambda) latent + lambda rounded: exactly either of them at 0 and 1, which is what no lambda means. */
+/** (1 - lambda) latent + lambda rounded: either of them at 0 and 1, which is what no lambda means. */
 export function mixture(lambda: ScalarExpr | undefined, latent: ScalarExpr, rounded: ScalarExpr): ScalarExpr {
   return lambda ? add(mul(sub(literal(1), lambda), latent), mul(lambda, rounded)) : rounded;
 }
