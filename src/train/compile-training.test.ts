@@ -8,7 +8,13 @@ import { gradientName } from "../../ir/passes/gradient.ts";
 import { type Tensor, tensor } from "../../ir/tensor.ts";
 import { load, type Model } from "../../runtime/index.ts";
 import { readStates } from "../../runtime/training/index.ts";
-import { nanoBatch, nanoModel, nanoTensors, nanoTraining } from "../../test/support/nano-train.ts";
+import {
+  expectNanoTraining,
+  nanoBatch,
+  nanoModel,
+  nanoTensors,
+  nanoTraining,
+} from "../../test/support/nano-train.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
 import { type MemoryParameter, memorySource } from "../checkpoint/source.ts";
 import { evaluate } from "../compiler/prepare/fallback.ts";
@@ -63,19 +69,12 @@ describe("the reference implementation's run through a compiled artifact", () =>
 
   test("losses, gradient norms, evaluation and weights", async () => {
     const model = await open("whole");
-    for (const [step, loss] of nanoTraining.losses.entries()) {
-      const evaluated = await model.call("evaluate", batch(step));
-      const outputs = await model.call("gradients", batch(step));
-      expect(number(evaluated.loss)).toBe(number(outputs.loss));
-      expect(Math.abs(number(outputs.loss) / loss - 1), `loss of step ${step}`).toBeLessThan(1e-3);
-      const norm = number(outputs.gradient_norm) / nanoTraining.grad_norms[step]!;
-      expect(Math.abs(norm - 1), `gradient norm of step ${step}`).toBeLessThan(1e-2);
-      await model.call("update", { learning_rate: rate });
-    }
-    for (const [path, want] of Object.entries(await nanoTensors("final"))) {
-      const { data } = await model.readState(path);
-      expect(relativeL2({ ...want, data: data as Float32Array }, want), path).toBeLessThan(1e-2);
-    }
+    const [evaluated, outputs] = [
+      await model.call("evaluate", batch(0)),
+      await model.call("gradients", batch(0)),
+    ];
+    expect(number(evaluated.loss)).toBe(number(outputs.loss));
+    await expectNanoTraining(20, model);
     await model.dispose();
   });
 
