@@ -44,7 +44,7 @@ export const WORTH = LEFT + PANEL_LENGTH * PANEL_ROWS;
 const RECIPROCALS = WORTH + PANEL_ROWS;
 
 const LARGEST_CODE = 32_767;
-/** Rows of a panel without anything larger have no codes but 0, for the reciprocal must be finite. */
+/** Codes of rows of a panel without anything larger are relative to this, for the reciprocal must be finite. */
 const LEAST = 2 ** -100;
 /** f32 of this size are integers: adding it to a code rounds that to even and leaves it in the low bits. */
 const ROUNDER = 1.5 * 2 ** 23;
@@ -64,7 +64,7 @@ export function leftStride(options: Static<OuterOperands>): number {
  * fixed point pairs of neighbouring columns, i16[row / 4][column / 2][4][2], with 0 behind an odd last column.
  *
  * Fixed point takes the scales of b into a. Of each row of the panel the largest magnitude M is the code 32767, anything
- * else the nearest code, so that an element is off by at most M / 65534. NaN and infinity make all of the row's sums NaN.
+ * else the nearest code, so that an element is off by at most M / 65534; M is taken to be 2^-100 at least. NaN and infinity make all of the row's sums NaN.
  */
 export function packLeft(
   options: Static<OuterOperands>,
@@ -159,9 +159,10 @@ export function packLeft(
     visitAll("measure");
     const most = f32x4.splat(LARGEST_CODE);
     for (let r: i32 = 0; r < rows; r += 4) {
-      const largest = v128.load(scratch, WORTH + r);
+      // NaN is not smaller than anything, and stays.
+      const largest = f32x4.pmax(v128.load(scratch, WORTH + r), f32x4.splat(LEAST));
       v128.store(scratch, WORTH + r, f32x4.div(largest, most));
-      v128.store(scratch, RECIPROCALS + r, f32x4.div(most, f32x4.pmax(largest, f32x4.splat(LEAST))));
+      v128.store(scratch, RECIPROCALS + r, f32x4.div(most, largest));
     }
   }
   visitAll("pack");

@@ -200,7 +200,8 @@ function expectSum(
 
 /**
  * The bound of out = a @ b where b is codes with a scale a row, which is taken into a: of each row of a the largest
- * magnitude M may be 32767 and the rest the nearest integer, off by M / 65534, as often as a unit of b's codes has it.
+ * magnitude M, at least 2^-100, may be 32767 and the rest the nearest integer, off by M / 65534, as often as a unit of
+ * b's codes has it.
  */
 function fixedPointRounding(
   a: (row: number, i: number) => number,
@@ -211,7 +212,7 @@ function fixedPointRounding(
   for (let i = 0; i < terms; i++) {
     for (let column = 0; column < columns; column++) units[column]! += Math.abs(codes(i, column));
   }
-  const largest = new Float64Array(rows);
+  const largest = new Float64Array(rows).fill(2 ** -100);
   for (let row = 0; row < rows; row++) {
     for (let i = 0; i < terms; i++) largest[row] = Math.max(largest[row]!, Math.abs(a(row, i)));
   }
