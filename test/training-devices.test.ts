@@ -106,7 +106,8 @@ describe.each([
       const controller = new AbortController();
       const interrupted = run("parts", { signal: controller.signal, onStep: () => controller.abort() });
       await expect(interrupted).rejects.toMatchObject({ code: "ABORTED" });
-      expect(await run("parts", { resume: true })).toMatchObject({ losses: whole.losses });
+      const resumed = await run("parts", { resume: true, device: "auto" });
+      expect(resumed).toMatchObject({ device: whole.device, losses: whole.losses });
       const weights = (out: string) =>
         readFile(join(folder, `${device}-${out}`, "model", "model.safetensors"));
       expect(await weights("parts")).toEqual(await weights("whole"));

@@ -11,6 +11,7 @@ import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import { languageModel } from "../dsl/families/index.ts";
 import { learnBytePairs } from "./byte-pairs.ts";
 import {
+  adamW,
   type DecayShare,
   defineTraining,
   getCurrentLambda,
@@ -18,8 +19,10 @@ import {
   lambdaWarmup,
   linearRate,
   progressiveLayers,
+  sgd,
   type TrainingOptions,
   type TrainingText,
+  type TrainOptions,
   train,
   twoStageDecay,
   twoStageRate,
@@ -140,12 +143,31 @@ test("a run that is interrupted, even twice, ends with the weights of one that i
   for (const file of ["model/model.safetensors", "checkpoint.safetensors", "loss.svg"]) {
     expect(await bytes("in-parts", file), file).toEqual(await bytes("at-once", file));
   }
-  const other = of({ steps: 7, seed: 8 });
-  await expect(
-    train(other, { out: join(folder, "in-parts"), base: folder, resume: true }),
-  ).rejects.toMatchObject({
-    code: "INVALID_OPTION",
-  });
+
+  const others: readonly [string, Partial<TrainingOptions>, Partial<TrainOptions>?][] = [
+    ["seed", { seed: 8 }],
+    ["rate", { learningRate: linearRate(0.02, { warmup: 3 }) }],
+    ["activation", { model: { ...config, activation: "silu" } }],
+    ["positions", { model: { ...config, ropeTheta: 20_000 } }],
+    ["estimator", { quantization: { ...changed.quantization, ste: "clipped" } }],
+    ["noise", { quantization: { ...changed.quantization, noise: "uniform" } }],
+    ["optimizer", { optimizer: sgd() }],
+    ["decay", { optimizer: adamW({ betas: [0.9, 0.95], weightDecay: 0.2 }) }],
+    ["clipping", { clipNorm: 2 }],
+    ["share held out", { heldOut: 0.2 }],
+    ["device", {}, { device: "webgpu" }],
+  ];
+  for (const [name, other, how] of others) {
+    const onCompiled = () => expect.unreachable(name);
+    const resumed = train(of({ ...changed, ...other }), {
+      out: join(folder, "in-parts"),
+      base: folder,
+      resume: true,
+      onCompiled,
+      ...how,
+    });
+    await expect(resumed, name).rejects.toMatchObject({ code: "INVALID_OPTION" });
+  }
 }, 60_000);
 
 test("a loss that is no number stops the run with the step and the operation", async () => {

@@ -7,6 +7,7 @@ import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { gradientName } from "../../ir/passes/gradient.ts";
+import { printGraph } from "../../ir/text/print.ts";
 import { abortError } from "../../runtime/abort.ts";
 import type { LoadOptions, Model } from "../../runtime/index.ts";
 import type { TensorInputs } from "../../runtime/session.ts";
@@ -34,7 +35,7 @@ import { recipeOf } from "./recipe.ts";
 import { openStart, stepOf, type TrainingStart } from "./start.ts";
 import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
-import { lossGraph, stepOptions, trainingEntries } from "./train-step.ts";
+import { lossGraph, stepOptions, type TrainingEntries, trainingEntries } from "./train-step.ts";
 import type { Training } from "./training.ts";
 import { writeWhole } from "./whole-file.ts";
 
@@ -53,6 +54,7 @@ export interface TrainOptions {
   /**
    * What computes the steps. "auto" takes the fastest that this machine has and that can: CUDA, WebGPU on a GPU that is no
    * software, WebAssembly. Default "wasm", whose weights are the same on every machine; a GPU's are the same on that GPU.
+   * A run that is resumed stays on its device, which "auto" takes.
    */
   readonly device?: LoadOptions["device"];
   /** Of WebAssembly. Default: one for each core. */
@@ -98,12 +100,19 @@ export async function train(training: Training, options: TrainOptions): Promise<
   try {
     const recipe = recipeOf(training, start);
     const data = await readText({ text: training.text, tokenizer: start.tokenizer }, recipe, base);
-    const run = resume ? await readRun(checkpoint, identity(recipe, data, start)) : await newRun(start);
+    const entries = entriesOf(training, start);
+    const identity = identityOf(recipe, data, start, entries);
+    const { device } = options;
+    const run = resume ? await readRun(checkpoint, { identity, device }) : await newRun(start, identity);
     const folder = await mkdtemp(join(tmpdir(), "bitloom-train-"));
     try {
-      const model = await openStep(start.model, stepOf(training, start), { ...options, folder });
+      const model = await openStep(start.model, stepOf(training, start), {
+        ...options,
+        device: run.device ?? device,
+        folder,
+      });
       try {
-        return await runOn(model, training, start, recipe, data, run, options);
+        return await runOn(model, training, start, recipe, data, entries, run, options);
       } finally {
         await model.dispose();
       }
@@ -121,6 +130,7 @@ async function runOn(
   start: TrainingStart,
   recipe: TrainingRecipe,
   data: TextData,
+  entries: TrainingEntries,
   run: Run,
   { out, signal, onStep, onEvaluation }: TrainOptions,
 ): Promise<TrainReport> {
@@ -130,7 +140,7 @@ async function runOn(
   const trainer = new Trainer(model, recipe, data, {
     progress: run,
     findNonFinite: (inputs) =>
-      firstNonFinite(gradientsOf(training, start, inputs), { states: model, weights, inputs }),
+      firstNonFinite(gradientsFrom(entries, inputs), { states: model, weights, inputs }),
   });
   for await (const trained of trainer.run()) {
     const { step, heldOutLoss, lambda } = trained;
@@ -139,8 +149,8 @@ async function runOn(
     if (heldOutLoss !== undefined) onEvaluation?.({ step, loss: heldOutLoss });
     if (step % checkpointEvery === 0 || step === steps || signal?.aborted) {
       const states = await readStates(model, keptStates(recipe, model));
-      const progress = { identity: identity(recipe, data, start), ...trainer.progress };
-      await saveRun(out, recipe.name, states, progress);
+      const { identity } = run;
+      await saveRun(out, recipe.name, { states, identity, device: model.device.name, ...trainer.progress });
     }
     if (signal?.aborted && step < steps) throw abortError(signal);
   }
@@ -180,12 +190,17 @@ async function finalParameters({ model, weights, trained }: TrainingStart, devic
 
 /** A run between two steps. */
 interface Run extends TrainingProgress {
-  /** What the device has: parameters, and what the optimizer keeps. Absent states are zero. */
+  /** Parameters, and what the optimizer keeps, as the device has them. Absent states are zero. */
   readonly states: Tensors;
+  /** A digest of what may not change between the parts of a run. */
+  readonly identity: string;
+  /** What computed the steps; undefined before the first. */
+  readonly device: Model["device"]["name"] | undefined;
 }
 
-async function newRun({ weights, trained }: TrainingStart): Promise<Run> {
-  return { states: await floatsOf(trained, weights), losses: [], evaluations: [] };
+async function newRun({ weights, trained }: TrainingStart, identity: string): Promise<Run> {
+  const states = await floatsOf(trained, weights);
+  return { states, identity, device: undefined, losses: [], evaluations: [] };
 }
 
 /** Parameters in f32: those that are known already, and the others as `weights` has them. */
@@ -207,46 +222,52 @@ function keptStates({ parameters }: TrainingRecipe, { manifest }: Model): readon
   return manifest.states!.map(({ name }) => name).filter((name) => !gradients.has(name));
 }
 
-/** What computes loss and gradients in the first call of a step with these inputs, before it is lowered. */
-function gradientsOf(training: Training, start: TrainingStart, inputs: TensorInputs): Graph {
+/** The graphs of a step that takes one call, before they are lowered. */
+function entriesOf(training: Training, start: TrainingStart): TrainingEntries {
   const step = stepOf(training, start);
-  const entries = trainingEntries(lossGraph(start.model, step), 1, {
-    ...stepOptions(step),
-    recompute: false,
-  });
+  return trainingEntries(lossGraph(start.model, step), 1, { ...stepOptions(step), recompute: false });
+}
+
+/** What computes loss and gradients of these inputs. */
+function gradientsFrom(entries: TrainingEntries, inputs: TensorInputs): Graph {
   const { gradients, mixed_gradients: mixed } = entries;
   return mixed?.inputs.every(({ name }) => name! in inputs) ? mixed : gradients;
 }
 
-/** What may not change between the parts of one run. */
-function identity(recipe: TrainingRecipe, data: TextData, start: TrainingStart): string {
-  const { batch, sequence, accumulation, seed, steps } = recipe;
-  const parameters = recipe.parameters.map(({ path, dims }) => [path, dims]);
-  const { digest, teacher } = start;
-  const digests = [data.digest, digest, teacher?.digest, teacher?.terms];
-  const text = JSON.stringify([parameters, batch, sequence, accumulation, seed, steps, digests]);
-  return createHash("sha256").update(text).digest("hex");
+/** The recipe, the text, the weights that are started from, and what is computed of them: model, loss and optimizer. */
+function identityOf(
+  recipe: TrainingRecipe,
+  data: TextData,
+  { digest, teacher }: TrainingStart,
+  entries: TrainingEntries,
+): string {
+  const hash = createHash("sha256");
+  hash.update(JSON.stringify([recipe, data.digest, digest, teacher?.digest]));
+  for (const entry of Object.values<Graph>({ ...entries })) hash.update(printGraph(entry));
+  return hash.digest("hex");
 }
 
 /** Writes the checkpoint and the curve. @throws BitloomError WRITE_FAILED */
-async function saveRun(
-  out: string,
-  name: string,
-  states: Tensors,
-  progress: TrainingProgress & { readonly identity: string },
-): Promise<void> {
+async function saveRun(out: string, name: string, { states, ...progress }: Run): Promise<void> {
   await writeTensors(join(out, CHECKPOINT), states, { progress: JSON.stringify(progress) });
   await writeWhole(join(out, "loss.svg"), [lossChart(name, [{ name, ...progress }])]);
 }
 
 const progressSchema = z.object({
   identity: z.string(),
+  device: z.enum(["cuda", "webgpu", "wasm"]),
   losses: z.array(z.number()),
   evaluations: z.array(z.object({ step: z.number(), loss: z.number() })),
 });
 
-/** @throws BitloomError MISSING_FILE, CORRUPT_FILE, INVALID_OPTION for another training's checkpoint */
-async function readRun(path: string, expected: string): Promise<Run> {
+/**
+ * @param expected the training's, and the device that is asked for
+ * @throws BitloomError MISSING_FILE, CORRUPT_FILE, INVALID_OPTION for the checkpoint of another training or device
+ */
+async function readRun(
+  path: string,
+  expected: { readonly identity: string; readonly device: TrainOptions["device"] },
+): Promise<Run> {
   const { tensors, metadata } = await readTensors(path);
   let progress: z.infer<typeof progressSchema>;
   try {
@@ -254,12 +275,20 @@ async function readRun(path: string, expected: string): Promise<Run> {
   } catch (cause) {
     throw new BitloomError("CORRUPT_FILE", `${path} is no checkpoint of a training`, { cause });
   }
-  if (progress.identity !== expected) {
+  if (progress.identity !== expected.identity) {
     throw new BitloomError("INVALID_OPTION", `${path} is a checkpoint of another training`, {
       expected:
-        "the same model, weights, trained parameters, text, seed, steps, batch, sequence and accumulation",
+        "the same model, weights, text, seed, steps, schedules, quantization, optimizer and loss, batch, sequence, " +
+        "accumulation and clipping, held-out share and evaluations",
       hint: "Put the training back as it was, or choose another folder.",
     });
   }
-  return { states: tensors, losses: progress.losses, evaluations: progress.evaluations };
+  const { device = "wasm" } = expected;
+  if (device !== "auto" && device !== progress.device) {
+    throw new BitloomError("INVALID_OPTION", `${path} is a checkpoint of a run on another device`, {
+      expected: `the device "${progress.device}", or "auto", which takes it`,
+      received: `"${device}"`,
+    });
+  }
+  return { states: tensors, ...progress };
 }
