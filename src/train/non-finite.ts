@@ -22,20 +22,24 @@ export interface NonFiniteOperands {
 /**
  * The first of a graph's operations whose result holds a NaN or an infinity, in words: a state that does, or an op with
  * its result and the line of the model that it comes from. The graph is compiled once more with a scalar for each
- * operation, the sum of its elements times 0, which is 0 or NaN.
+ * operation, the sum of its elements times 0, which is 0 or NaN. States that the graph writes and does not read, as
+ * gradients are, do not count: the call that is looked into has written them.
  */
 export async function firstNonFinite(
   graph: Graph,
   { states, weights, inputs }: NonFiniteOperands,
 ): Promise<string | undefined> {
+  const nodes = topologicalOrder(graph);
+  const read = new Set(nodes.flatMap(({ operands }) => operands));
   const values = new Map<string, Tensor>();
   for (const { value } of graph.states) {
+    if (!read.has(value)) continue;
     const name = value.name!;
     const state = await states.readState(name);
     if (!(state.data as Float32Array).every(Number.isFinite)) return `the state "${name}"`;
     values.set(name, state);
   }
-  const probes = topologicalOrder(graph).flatMap((node) =>
+  const probes = nodes.flatMap((node) =>
     node.results
       .filter(({ type }) => type.dtype === "f32" && !type.encoding)
       .map((value) => ({ node, value })),
