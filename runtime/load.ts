@@ -261,7 +261,7 @@ const titles: Readonly<Record<DeviceName, string>> = {
 };
 
 /** Whether another device might do what this one did not. */
-function isDevicesFault(error: unknown): error is BitloomError {
+export function isDevicesFault(error: unknown): error is BitloomError {
   const codes: readonly (ErrorCode | undefined)[] = [
     "NO_DEVICE",
     "LIMIT_EXCEEDED",

@@ -1,9 +1,11 @@
 import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import type { TargetName } from "../../codegen/schedule/plan.ts";
-import { BitloomError, type ErrorCode } from "../../errors/index.ts";
+import { BitloomError } from "../../errors/index.ts";
 import { findMachine } from "../../runtime/devices/cuda/machine.ts";
 import { type LoadOptions, load, type Model, webgpuFeatures } from "../../runtime/index.ts";
+import { isDevicesFault } from "../../runtime/load.ts";
+import { WASM_MAX_THREADS } from "../../runtime/manifest.ts";
 import type { AnyModel } from "../dsl/model.ts";
 import { invalidOption } from "../dsl/options.ts";
 import {
@@ -43,9 +45,12 @@ export async function openStep(
   if (!["auto", "cuda", "webgpu", "wasm"].includes(device)) {
     throw invalidOption("device", '"auto", "cuda", "webgpu" or "wasm"', device);
   }
+  if (!Number.isInteger(threads) || threads < 1 || threads > WASM_MAX_THREADS) {
+    throw invalidOption("threads", `a whole number from 1 to ${WASM_MAX_THREADS}`, threads);
+  }
   const open = async (name: TargetName, recompute = step.recompute ?? "auto"): Promise<Model> => {
     const out = join(folder, name);
-    const more = { recompute, targets: [name], ...(signal && { signal }) };
+    const more = { recompute, targets: [name], maxThreads: threads, ...(signal && { signal }) };
     const { recomputes, targets } = await compileTraining(model, { ...step, out, ...more });
     onCompiled?.({ recomputes, memoryBytes: targets[0]!.memoryBytes });
     return load(out, { device: name, threads, signal, onWarning }).catch((error) =>
@@ -82,14 +87,7 @@ function absent(error: unknown): false {
   throw error;
 }
 
-/** Whether an error is that of one device or of one target. */
+/** Whether another device might do what this one did not, or another target's kernels. */
 function mayRunElsewhere(error: unknown): error is BitloomError {
-  const codes: readonly ErrorCode[] = [
-    "NO_DEVICE",
-    "LIMIT_EXCEEDED",
-    "OUT_OF_MEMORY",
-    "UNSUPPORTED_OP",
-    "DEVICE_FAILED",
-  ];
-  return error instanceof BitloomError && codes.includes(error.code);
+  return isDevicesFault(error) || (error instanceof BitloomError && error.code === "UNSUPPORTED_OP");
 }

@@ -105,19 +105,15 @@ export async function train(training: Training, options: TrainOptions): Promise<
     const { device } = options;
     const run = resume ? await readRun(checkpoint, { identity, device }) : await newRun(start, identity);
     const folder = await mkdtemp(join(tmpdir(), "bitloom-train-"));
+    const where = { ...options, device: run.device ?? device, folder };
+    // The artifact may be as large as the weights, and once it is loaded nothing reads it.
+    const model = await openStep(start.model, stepOf(training, start), where).finally(() =>
+      rm(folder, { recursive: true, force: true }),
+    );
     try {
-      const model = await openStep(start.model, stepOf(training, start), {
-        ...options,
-        device: run.device ?? device,
-        folder,
-      });
-      try {
-        return await runOn(model, training, start, recipe, data, entries, run, options);
-      } finally {
-        await model.dispose();
-      }
+      return await runOn(model, training, start, recipe, data, entries, run, options);
     } finally {
-      await rm(folder, { recursive: true, force: true });
+      await model.dispose();
     }
   } finally {
     await start.weights.close();
