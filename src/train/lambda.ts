@@ -1,11 +1,11 @@
 /** How much of quantization there is in each step of a training: lambda, from 0, none, to 1, all of it. */
 import { invalidOption, knownOptions, oneOf, positiveInteger } from "../dsl/options.ts";
 
-/** A BitLinear among those of its model. */
+/** A BitLinear among those of its model that are trained. */
 export interface LayerPlace {
   /** Such as `model.layers.0.mlp.down_proj`. */
   readonly path: string;
-  /** Its place among the model's BitLinears, from the input on. */
+  /** Its place among them, from the input on. */
   readonly index: number;
   /** How many there are. */
   readonly count: number;
