@@ -40,7 +40,7 @@ export interface TrainingProgress {
 export interface TrainerOptions {
   /** Of the run that this one goes on with; its states are to be written. Default: none yet. */
   readonly progress?: TrainingProgress;
-  /** Says in words where a call's first NaN or infinity comes from; the states are as they were before the call. */
+  /** Says in words where the first NaN or infinity of a call comes from; all but the gradients is as it was before. */
   readonly findNonFinite?: (inputs: TensorInputs) => Promise<string | undefined>;
 }
 
@@ -84,24 +84,27 @@ export class Trainer {
 
   /**
    * Does the steps that are left, one each time it is asked for the next: who does not ask pauses the run, and who breaks
-   * off can `run` again. Other events get their turn between steps.
-   * @throws BitloomError TRAINING_DIVERGED with the parameters as they were before the step, DEVICE_FAILED, BUSY, DISPOSED
+   * off can `run` again, which begins with the evaluation that is missing if one failed. Other events get their turn
+   * between steps.
+   * @throws BitloomError TRAINING_DIVERGED with the parameters as they were before the step, or for a held-out loss that
+   *   is not finite; DEVICE_FAILED, BUSY, DISPOSED
    */
   async *run(): AsyncGenerator<TrainedStep, void, void> {
-    const { steps, evaluateEvery } = this.#recipe;
-    while (this.#losses.length < steps) {
+    if (this.#lacksEvaluation()) await this.#evaluate();
+    while (this.#losses.length < this.#recipe.steps) {
       const trained = await this.#step();
-      const { step } = trained;
-      if (step % evaluateEvery === 0 || step === steps) {
-        const heldOutLoss = await this.#evaluate();
-        this.#evaluations.push({ step, loss: heldOutLoss });
-        await yieldToEvents();
-        yield { ...trained, heldOutLoss };
-      } else {
-        await yieldToEvents();
-        yield trained;
-      }
+      const heldOutLoss = this.#lacksEvaluation() ? await this.#evaluate() : undefined;
+      await yieldToEvents();
+      yield heldOutLoss === undefined ? trained : { ...trained, heldOutLoss };
     }
+  }
+
+  /** Whether held-out text is due after the last step. */
+  #lacksEvaluation(): boolean {
+    const { steps, evaluateEvery } = this.#recipe;
+    const step = this.#losses.length;
+    const isDue = step > 0 && (step % evaluateEvery === 0 || step === steps);
+    return isDue && this.#evaluations.at(-1)?.step !== step;
   }
 
   async #step(): Promise<TrainedStep> {
@@ -118,7 +121,12 @@ export class Trainer {
       const outputs = await this.#model.call(entry, inputs);
       norm = outputs.gradient_norm!;
       const own = numberOf(outputs.loss!);
-      if (!Number.isFinite(own) || !Number.isFinite(numberOf(norm))) await this.#diverged(inputs, own);
+      if (!Number.isFinite(own) || !Number.isFinite(numberOf(norm))) {
+        const isGradient = Number.isFinite(own);
+        const what = isGradient ? "the gradients are" : "the loss is";
+        const received = isGradient ? "a gradient norm that is not finite" : `a loss of ${own}`;
+        throw await this.#diverged(`At step ${done + 1} ${what} no number`, received, inputs);
+      }
       loss += own / accumulation;
     }
     await this.#model.call("update", {
@@ -138,30 +146,39 @@ export class Trainer {
     };
   }
 
-  /** Parameters are as they were before the step: nothing has been updated by what is no number. */
-  async #diverged(inputs: TensorInputs, loss: number): Promise<never> {
-    const found = await this.#findNonFinite?.(inputs);
-    const isGradient = Number.isFinite(loss);
-    const what = isGradient ? "the gradients are" : "the loss is";
-    const received = isGradient ? "a gradient norm that is not finite" : `a loss of ${loss}`;
-    throw new BitloomError("TRAINING_DIVERGED", `At step ${this.#losses.length + 1} ${what} no number`, {
+  async #diverged(message: string, received: string, inputs: TensorInputs): Promise<BitloomError> {
+    let found: string | undefined;
+    try {
+      found = await this.#findNonFinite?.(inputs);
+    } catch {
+      // The search may need more memory than there is; what it would explain is told all the same.
+    }
+    return new BitloomError("TRAINING_DIVERGED", message, {
       received: found === undefined ? received : `${received}; first in ${found}`,
     });
   }
 
-  /** The mean loss on held-out text. */
+  /** The mean loss on held-out text, which becomes part of the progress. */
   async #evaluate(): Promise<number> {
+    const step = this.#losses.length;
     const { batch, evaluateSequences } = this.#recipe;
     const { heldOut } = this.#text;
     const count = Math.min(heldOut.count, evaluateSequences);
-    const scheduled = this.#scheduled("evaluate", this.#losses.length - 1);
+    const scheduled = this.#scheduled("evaluate", step - 1);
     let sum = 0;
     for (let start = 0; start < count; start += batch) {
       const inputs = heldOut.inOrder(start, Math.min(batch, count - start));
       const { loss } = await this.#model.call("evaluate", { ...inputs, ...scheduled });
-      sum += numberOf(loss!) * inputs.tokens.dims[0];
+      const own = numberOf(loss!);
+      if (!Number.isFinite(own)) {
+        const message = `After step ${step} the loss on held-out text is no number`;
+        throw await this.#diverged(message, `a loss of ${own}`, { ...inputs });
+      }
+      sum += own * inputs.tokens.dims[0];
     }
-    return sum / count;
+    const loss = sum / count;
+    this.#evaluations.push({ step, loss });
+    return loss;
   }
 
   /** The inputs of an entry that have a value of their own in each step, counted from 0. */

@@ -2,13 +2,16 @@ import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fc, test as property } from "@fast-check/vitest";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { interpret } from "../../ir/interpret.ts";
 import { type Tensor, tensor } from "../../ir/tensor.ts";
 import {
   type CompiledTraining,
   firstParameters,
   loadTraining,
+  splitText,
+  Trainer,
+  tokenize,
   withSteps,
 } from "../../runtime/training/index.ts";
 import { parseRecipe } from "../../runtime/training/parse-recipe.ts";
@@ -102,6 +105,40 @@ test("what a model predicts while it is trained is what it computes on whole seq
   const { outputs } = interpret(graph, { inputs: { tokens }, parameters });
   const want = tensor("f32", [1, 256], outputs.logits!.data.slice(8 * 256) as Float32Array<ArrayBuffer>);
   expect(relativeL2({ ...want, data: logits!.data as Float32Array }, want)).toBeLessThan(1e-5);
+});
+
+test("an evaluation that fails is made up for when the run goes on", async () => {
+  const recipe = withSteps(loaded.recipe, 2);
+  const whole = await loaded.start([text], recipe);
+  for await (const _ of whole.run());
+  expect(whole.progress.evaluations.map(({ step }) => step)).toEqual([1, 2]);
+  const call = loaded.model.call.bind(loaded.model);
+  let failures = 1;
+  const calls = vi.spyOn(loaded.model, "call").mockImplementation(async (entry, inputs) => {
+    if (entry === "evaluate" && failures-- > 0) throw new Error("out of luck");
+    return call(entry, inputs);
+  });
+  const trainer = await loaded.start([text], recipe);
+  await expect(trainer.run().next()).rejects.toThrow("out of luck");
+  for await (const _ of trainer.run());
+  calls.mockRestore();
+  expect(trainer.progress).toEqual(whole.progress);
+});
+
+test("weights that are no numbers any more end the run with its last step, whatever the search for them comes to", async () => {
+  const recipe = { ...withSteps(loaded.recipe, 1), schedules: { learning_rate: [1e38] } };
+  await loaded.start([text], recipe);
+  const windows = splitText(tokenize([new TextEncoder().encode(text)], recipe), recipe);
+  const findNonFinite = vi.fn(async () => {
+    throw new Error("no room for that");
+  });
+  const trainer = new Trainer(loaded.model, recipe, windows, { findNonFinite });
+  await expect(trainer.run().next()).rejects.toMatchObject({
+    code: "TRAINING_DIVERGED",
+    message: expect.stringMatching(/^After step 1 .*held-out/),
+    received: expect.stringMatching(/^a loss of \w+$/),
+  });
+  expect(findNonFinite).toHaveBeenCalledOnce();
 });
 
 test("what cannot be trained or continued is refused", async () => {

@@ -1,15 +1,19 @@
 import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
+import { invalidOption } from "../dsl/options.ts";
 import type { DecayShare, LearningRate } from "./learning-rate.ts";
 import type { TrainingStart } from "./start.ts";
 import type { Training } from "./training.ts";
 
-/** A training as data: functions become their values in each step. */
+/**
+ * A training as data: functions become their values in each step.
+ * @throws BitloomError INVALID_OPTION for a rate or a decay's share that is no finite f32, naming the step
+ */
 export function recipeOf(training: Training, start: TrainingStart): TrainingRecipe {
   const { model, trained, config } = start;
   const { lambdas } = start.quantization;
   const { steps, learningRate, decayShare } = training;
-  const byStep = (schedule: LearningRate | DecayShare) =>
-    Array.from({ length: steps }, (_, step) => schedule(step, steps));
+  const byStep = (option: string, schedule: LearningRate | DecayShare) =>
+    Array.from({ length: steps }, (_, step) => finite(option, step, schedule(step, steps)));
   const { batch, sequence, accumulation, seed, heldOut, evaluateEvery, evaluateSequences } = training;
   return {
     name: model.name,
@@ -22,14 +26,19 @@ export function recipeOf(training: Training, start: TrainingStart): TrainingReci
     sequence,
     accumulation,
     schedules: {
-      learning_rate: byStep(learningRate),
-      ...(decayShare && { decay_share: byStep(decayShare) }),
+      learning_rate: byStep("learningRate", learningRate),
+      ...(decayShare && { decay_share: byStep("decayShare", decayShare) }),
       ...lambdas?.inputs,
     },
-    lambda: lambdas?.mean ?? byStep(() => 1),
+    lambda: lambdas?.mean ?? Array.from({ length: steps }, () => 1),
     seed,
     heldOut,
     evaluateEvery,
     evaluateSequences,
   };
+}
+
+function finite(option: string, step: number, value: number): number {
+  if (typeof value === "number" && Number.isFinite(Math.fround(value))) return value;
+  throw invalidOption(`${option} in step ${step}`, "a finite number, as f32 has it", value);
 }
