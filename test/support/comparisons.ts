@@ -3,6 +3,7 @@
  * numerics contract's tiers.
  */
 import { expect } from "vitest";
+import { isFixedPoint } from "../../codegen/schedule/cpu/fixed-point.ts";
 import type { Node } from "../../ir/graph.ts";
 import { type OpName, ops } from "../../ir/ops/index.ts";
 import { arg } from "../../ir/scalar.ts";
@@ -219,16 +220,15 @@ function fixedPointRounding(
   return (i) => (largest[Math.floor(i / columns)]! / 65_534) * units[i % columns]! * (1 + 2 ** -16);
 }
 
-function compareInputGradient({ operands, expected, received }: Checked, tier: Tier): void {
+function compareInputGradient({ node, operands, expected, received }: Checked, tier: Tier): void {
   const [g, w] = operands as [Tensor, Tensor];
   const [bound] = ops.linear_input_gradient.evaluate([magnitude(g), magnitude(w)], {}, [expected[0]!.type]);
   const [n, k] = w.type.dims as [number, number];
   const { scales } = w;
   const scale = (i: number) => scales![scales!.length === 1 ? 0 : i]!;
-  const hasRowScales = scales !== undefined && typeof w.type.encoding?.scale !== "object";
   const rounding =
     tier.fixedPointGradients &&
-    hasRowScales &&
+    isFixedPoint(node) &&
     fixedPointRounding(
       (row, i) => g.data[row * n + i]! * scale(i),
       (i, column) => w.data[i * k + column]!,
@@ -237,7 +237,7 @@ function compareInputGradient({ operands, expected, received }: Checked, tier: T
   expectSum(received[0]!, expected[0]!, bound!, n, "linear_input_gradient", rounding || undefined);
 }
 
-function compareWeightGradient({ operands, expected, received }: Checked, tier: Tier): void {
+function compareWeightGradient({ node, operands, expected, received }: Checked, tier: Tier): void {
   const [g, x, d] = operands as [Tensor, Tensor, Tensor?];
   const all = [magnitude(g), magnitude(x), ...(d ? [magnitude(d)] : [])];
   const [bound] = ops.linear_weight_gradient.evaluate(all, {}, [expected[0]!.type]);
@@ -245,9 +245,9 @@ function compareWeightGradient({ operands, expected, received }: Checked, tier: 
   const rows = g.data.length / n;
   const rounding =
     tier.fixedPointGradients &&
-    d &&
+    isFixedPoint(node) &&
     fixedPointRounding(
-      (column, row) => g.data[row * n + column]! * d.data[row]!,
+      (column, row) => g.data[row * n + column]! * d!.data[row]!,
       (row, column) => x.data[row * k + column]!,
       [n, k, rows],
     );

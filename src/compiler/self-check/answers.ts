@@ -1,4 +1,5 @@
-import type { PlannedCheck } from "../../../codegen/schedule/plan.ts";
+import { isFixedPoint } from "../../../codegen/schedule/cpu/fixed-point.ts";
+import type { PlannedCheck, TargetName } from "../../../codegen/schedule/plan.ts";
 import { type Graph, type Node, topologicalOrder, type Value } from "../../../ir/graph.ts";
 import { interpret } from "../../../ir/interpret.ts";
 import { partitionParameters } from "../../../ir/passes/partition-parameters.ts";
@@ -23,10 +24,9 @@ const CANCELLING_CHANGE = 2 ** -16;
 /** 1 + erf and 1 + tanh cancel for negative x, which leaves the last bits of x. */
 const cancellingFunctions: readonly ScalarFunction[] = ["gelu", "gelu_tanh"];
 /**
- * Of the CPU's products with codes in the backward pass one operand has 16 bits, relative to the largest of 256 elements,
- * which may be many times the others: so much may their operands change, and elements relative to the largest of a row.
+ * Of the CPU's products in fixed point one operand has 16 bits, relative to the largest of 256 elements, which may be
+ * many times the others: so much may their operands change, and elements relative to the largest of a row.
  */
-const fixedPointOps: readonly Node["op"][] = ["linear_input_gradient", "linear_weight_gradient"];
 const FIXED_POINT_ERROR = 2 ** -12;
 /** Relative to the largest element of a row, what sums and products of it may lose. */
 const ROW_ERROR = 2 ** -21;
@@ -39,16 +39,16 @@ const LEAST_NORMAL = 2 ** -126;
  * numerics contract fixes for every target (codes, accumulators, copies) may not move at all.
  */
 export function answers(
-  { graph }: PlannedCheck,
+  { graph }: Pick<PlannedCheck, "graph">,
+  target: TargetName,
   operands: ReadonlyMap<Value, Tensor>,
   symbols: ReadonlyMap<string, number>,
 ): readonly Answer[] {
   const right = evaluate(graph, operands, symbols);
   const nodes = topologicalOrder(graph);
-  const uses = (some: readonly Node["op"][]) => nodes.some(({ op }) => some.includes(op));
-  const cancels = uses(cancellingOps);
+  const cancels = nodes.some(({ op }) => cancellingOps.includes(op));
   const leavesBits = cancels || nodes.some(appliesCancelling);
-  const fixedPoint = uses(fixedPointOps);
+  const fixedPoint = target === "wasm" && nodes.some(isFixedPoint);
   const rowError = fixedPoint ? FIXED_POINT_ERROR : ROW_ERROR;
   const change = fixedPoint ? FIXED_POINT_ERROR : cancels ? CANCELLING_CHANGE : CHANGE;
   const moved = isExact(graph)

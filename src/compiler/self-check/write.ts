@@ -1,5 +1,10 @@
 import { elementBytes } from "../../../codegen/schedule/draft.ts";
-import type { ObservedValue, PlannedCheck, PlannedChecks } from "../../../codegen/schedule/plan.ts";
+import type {
+  ObservedValue,
+  PlannedCheck,
+  PlannedChecks,
+  TargetName,
+} from "../../../codegen/schedule/plan.ts";
 import { evaluate, holds } from "../../../codegen/schedule/symbols.ts";
 import type { Value } from "../../../ir/graph.ts";
 import { type Tensor, toFloat32 } from "../../../ir/tensor.ts";
@@ -16,7 +21,7 @@ type Run = Check["runs"][number];
 /** Evaluates a target's checks by the interpreter and writes their vectors to a file. */
 export async function writeSelfCheck(
   folder: Pick<ArtifactFolder, "write">,
-  target: string,
+  target: TargetName,
   { checks }: PlannedChecks,
 ): Promise<SelfCheck> {
   const vectors = new Vectors();
@@ -26,7 +31,7 @@ export async function writeSelfCheck(
     const name = `self-check.${index}`;
     const runs: Run[] = [];
     for (const [number, symbols] of check.runs.entries()) {
-      runs.push(await describeRun(`${name}.${number}`, check, symbols, vectors, workspace));
+      runs.push(await describeRun(`${name}.${number}`, target, check, symbols, vectors, workspace));
     }
     const symbols = [...check.graph.symbols].map(([symbol, { max }]) => [symbol, max]);
     described.push({ name, symbols: Object.fromEntries(symbols), steps: [...check.steps], runs });
@@ -39,6 +44,7 @@ export async function writeSelfCheck(
 
 async function describeRun(
   name: string,
+  target: TargetName,
   check: PlannedCheck,
   symbols: ReadonlyMap<string, number>,
   vectors: Vectors,
@@ -59,7 +65,8 @@ async function describeRun(
   for (const [buffer, image] of await weightImages(check, operands, workspace)) {
     write(`${buffer.name}.${buffer.layout}`, buffer.offset, image, elementBytes(buffer.dtype));
   }
-  const reads = answers(check, operands, symbols).flatMap(({ tensor, tolerance }, index): Run["reads"] => {
+  const right = answers(check, target, operands, symbols);
+  const reads = right.flatMap(({ tensor, tolerance }, index): Run["reads"] => {
     const { place, writers } = check.observed[index]!;
     const step = writers
       .map((writer) => check.steps[writer]!)
