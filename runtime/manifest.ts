@@ -10,6 +10,8 @@ export const CHUNK_BYTES = 4 * 1024 * 1024;
 /** Bytes at `memory.control` where the threads of a WebAssembly driver meet. */
 export const WASM_CONTROL_BYTES = 256;
 export const WASM_MAX_THREADS = 255;
+/** Threads that a build has room for where it is not told. */
+export const DEFAULT_MAX_THREADS = 32;
 
 const count = z.int().check(z.minimum(0));
 const positive = z.int().check(z.minimum(1));

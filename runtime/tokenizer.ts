@@ -17,6 +17,9 @@ export interface TokenizerFiles {
   readonly chatTemplate?: string | undefined;
 }
 
+/** What Hugging Face calls them in a folder; a tokenizer has the first. */
+export const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] as const;
+
 /** Text to token ids and back, as the checkpoint's own tokenizer does it. */
 export class Tokenizer {
   readonly #tokenizer: HuggingFaceTokenizer;

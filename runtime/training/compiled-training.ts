@@ -1,11 +1,12 @@
 import { BitloomError } from "../../errors/index.ts";
 import { type LoadOptions, load } from "../load.ts";
+import { DEFAULT_MAX_THREADS } from "../manifest.ts";
 import type { Model } from "../model.ts";
 import { availableCores } from "../node.ts";
 import { readFile } from "../read-file.ts";
 import { type ArtifactLocation, resolveSource } from "../source.ts";
 import { TextStream } from "../text-stream.ts";
-import type { Tokenizer } from "../tokenizer.ts";
+import { type Tokenizer, tokenizerFileNames } from "../tokenizer.ts";
 import { byteTokenizerFiles } from "./byte-tokenizer.ts";
 import { type FilePieces, modelFiles } from "./model-files.ts";
 import { parseRecipe, RECIPE_FILE } from "./parse-recipe.ts";
@@ -13,10 +14,6 @@ import { type PredictOptions, predictTokens } from "./predict.ts";
 import type { TrainingRecipe } from "./recipe.ts";
 import { openTokenizer, splitText, tokenize } from "./text.ts";
 import { firstParameters, readStates, Trainer, writeStates } from "./trainer.ts";
-
-/** What `buildTraining` has room for. */
-const MOST_THREADS = 32;
-const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
 /**
  * Loads what `bitloom build` makes of a training, ready to learn from text.
@@ -35,7 +32,7 @@ export async function loadTraining(
   options: LoadOptions = {},
 ): Promise<CompiledTraining> {
   const source = resolveSource(location);
-  const { threads = Math.min(availableCores(), MOST_THREADS) } = options;
+  const { threads = Math.min(availableCores(), DEFAULT_MAX_THREADS) } = options;
   const model = await load(source, { ...options, threads });
   try {
     const { signal, onProgress } = options;

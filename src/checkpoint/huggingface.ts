@@ -1,6 +1,7 @@
 import { basename, join, resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
 import { sameDims } from "../../ir/types.ts";
+import { tokenizerFileNames } from "../../runtime/tokenizer.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { requirePath } from "../dsl/options.ts";
@@ -24,8 +25,6 @@ export interface Checkpoint {
   /** Files the tokenizer and its chat template are made of, by path. */
   readonly tokenizerFiles: readonly string[];
 }
-
-const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
 /** Tensors that older checkpoints carry and that hold nothing the model reads. */
 const derivedTensor = /\.rotary_emb\.inv_freq$/;

@@ -1,20 +1,21 @@
 import { resolve } from "node:path";
 import type { Plan, TargetName } from "../../codegen/schedule/plan.ts";
-import { schedule, targetNames } from "../../codegen/schedule/schedule.ts";
+import { schedule } from "../../codegen/schedule/schedule.ts";
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { partitionParameters } from "../../ir/passes/partition-parameters.ts";
-import { artifactPath, type Manifest, WASM_MAX_THREADS } from "../../runtime/manifest.ts";
+import { artifactPath, type Manifest } from "../../runtime/manifest.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
 import { type AnyModel, isModel } from "../dsl/model.ts";
 import { describe, invalidOption, knownOptions, requirePath } from "../dsl/options.ts";
 import { type CompileProgress, type TargetReport, writeArtifact } from "./artifact.ts";
 import { ArtifactFolder } from "./artifact-folder.ts";
+import { type BuildLimits, buildLimits } from "./build-limits.ts";
 import { checkArchitectures } from "./cuda-target.ts";
 import { loaderSource, loaderTypes } from "./loader-files.ts";
 import { type BuildBounds, type HeadStorage, headStorages, lowerModel } from "./lower.ts";
 
-export interface CompileOptions {
+export interface CompileOptions extends BuildLimits {
   /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
   readonly out: string;
   /** Where the parameters come from. The caller closes it. */
@@ -22,15 +23,11 @@ export interface CompileOptions {
   /** How the embedding and head are stored where they are not ternary; default: as `weights` has them. */
   readonly head?: HeadStorage;
   readonly bounds?: BuildBounds;
-  /** What to compile for. Default: `wasm` alone. */
-  readonly targets?: readonly TargetName[];
   /**
    * What the target `cuda` is compiled for where this machine has nvcc; `[]` leaves its kernels as sources. Default:
    * `sm_80` and `sm_90`.
    */
   readonly cudaArchitectures?: readonly string[];
-  /** Most threads a session may use; each has its own scratch memory. Default 32. */
-  readonly maxThreads?: number;
   /** Files for the artifact by name, such as tokenizer.json. */
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
   /** Check the graph after every pass. */
@@ -57,8 +54,6 @@ export interface CompileReport {
   readonly timings: { readonly graphMs: number; readonly weightsMs: number };
 }
 
-const DEFAULT_MAX_THREADS = 32;
-const DEFAULT_TARGETS: readonly TargetName[] = ["wasm"];
 const DEFAULT_ARCHITECTURES = ["sm_80", "sm_90"];
 const optionNames: readonly (keyof CompileOptions)[] = [
   "out",
@@ -85,9 +80,9 @@ const boundNames: readonly (keyof BuildBounds)[] = ["context", "chunk", "batch"]
  */
 export async function compile(model: AnyModel, options: CompileOptions): Promise<CompileReport> {
   checkArguments(model, options);
-  const { out, weights, files = {}, maxThreads = DEFAULT_MAX_THREADS, signal, onProgress } = options;
-  const { targets = DEFAULT_TARGETS, cudaArchitectures = DEFAULT_ARCHITECTURES } = options;
-  const { bounds = {}, head, verify } = options;
+  const { out, weights, files = {}, cudaArchitectures = DEFAULT_ARCHITECTURES } = options;
+  const { bounds = {}, head, verify, signal, onProgress } = options;
+  const limits = buildLimits(options);
   const started = performance.now();
   // Whether it can be written is known at once, and compiling takes a while.
   await (await ArtifactFolder.create(out)).discard();
@@ -99,7 +94,7 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
     ...(verify && { verify }),
     onStage: (stage, entry, graph) => counts.set(`${entry} ${stage}`, operations(graph)),
   });
-  const plan = await schedule(graphs, { targets, maxThreads, checks: true });
+  const plan = await schedule(graphs, { ...limits, checks: true });
   const isLanguageModel = model.kind === "language-model";
   const written = await writeArtifact(plan, {
     out,
@@ -152,8 +147,7 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
     });
   }
   knownOptions("compile", options, optionNames);
-  const { out, weights, head, maxThreads = DEFAULT_MAX_THREADS, bounds = {}, files = {} } = options;
-  const { targets = DEFAULT_TARGETS, cudaArchitectures = DEFAULT_ARCHITECTURES } = options;
+  const { out, weights, head, bounds = {}, files = {}, cudaArchitectures = DEFAULT_ARCHITECTURES } = options;
   knownOptions("compile: bounds", bounds, boundNames);
   requirePath("out", out);
   checkFiles(files);
@@ -161,16 +155,10 @@ function checkArguments(model: AnyModel, options: CompileOptions): void {
   if (head !== undefined && !headStorages.includes(head)) {
     throw invalidOption("head", headStorages.join(", "), head);
   }
-  const known = Array.isArray(targets) && targets.every((target) => targetNames.includes(target));
-  if (!known || targets.length === 0 || new Set(targets).size < targets.length) {
-    throw invalidOption("targets", `one or more of ${targetNames.join(", ")}, each once`, targets);
-  }
+  const { targets } = buildLimits(options);
   checkArchitectures(cudaArchitectures);
   if (options.cudaArchitectures !== undefined && !targets.includes("cuda")) {
     throw invalidOption("cudaArchitectures", "the target cuda with them", targets);
-  }
-  if (!Number.isInteger(maxThreads) || maxThreads < 1 || maxThreads > WASM_MAX_THREADS) {
-    throw invalidOption("maxThreads", `a whole number from 1 to ${WASM_MAX_THREADS}`, maxThreads);
   }
 }
 

@@ -16,6 +16,7 @@ import {
 } from "../../runtime/training/index.ts";
 import { parseRecipe } from "../../runtime/training/parse-recipe.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
+import type { BuildLimits } from "../compiler/build-limits.ts";
 import { buildTraining, cosineRate, defineTraining, type TrainingOptions, train } from "./index.ts";
 import { lossGraph } from "./train-step.ts";
 
@@ -145,9 +146,17 @@ test("what cannot be trained or continued is refused", async () => {
   await expect(loaded.start(["short"])).rejects.toMatchObject({ code: "INVALID_INPUT" });
   await expect(generated("", 1)).rejects.toMatchObject({ code: "INVALID_INPUT" });
   const partly = defineTraining({ ...options, trainable: ({ kind }) => kind === "norm" });
-  await expect(buildTraining(partly, { out: join(folder, "partly") })).rejects.toMatchObject({
-    code: "INVALID_OPTION",
-  });
+  const taught = defineTraining({ ...options, distill: { teacher: "teacher" } });
+  for (const refused of [partly, taught]) {
+    await expect(buildTraining(refused, { out: join(folder, "refused") })).rejects.toMatchObject({
+      code: "INVALID_OPTION",
+    });
+  }
+  for (const wrong of [{ targets: ["foo"] }, { targets: [] }, { maxThreads: 0 }] as BuildLimits[]) {
+    await expect(buildTraining(training, { out: join(folder, "wrong"), ...wrong })).rejects.toMatchObject({
+      code: "INVALID_OPTION",
+    });
+  }
   expect(() => withSteps(loaded.recipe, 0)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
 });
 

@@ -1,23 +1,19 @@
 import { resolve } from "node:path";
-import type { TargetName } from "../../codegen/schedule/plan.ts";
 import { BitloomError } from "../../errors/index.ts";
 import { RECIPE_FILE } from "../../runtime/training/parse-recipe.ts";
 import type { CompileProgress, TargetReport } from "../compiler/artifact.ts";
-import { compileTraining } from "./compile-training.ts";
+import type { BuildLimits } from "../compiler/build-limits.ts";
+import { type CompileTrainingOptions, compileTraining } from "./compile-training.ts";
 import { recipeOf } from "./recipe.ts";
 import { openStart, stepOf } from "./start.ts";
 import { tokenizerFiles } from "./text-data.ts";
 import type { Training } from "./training.ts";
 
-export interface BuildTrainingOptions {
+export interface BuildTrainingOptions extends BuildLimits, Pick<CompileTrainingOptions, "verify"> {
   /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
   readonly out: string;
   /** What the training's paths are relative to. Default: the working folder. */
   readonly base?: string;
-  /** What to compile for. Default: `wasm` alone. */
-  readonly targets?: readonly TargetName[];
-  /** Most threads a session may use; each has its own scratch memory. Default 32. */
-  readonly maxThreads?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CompileProgress) => void;
 }
@@ -32,13 +28,18 @@ export interface BuildTrainingReport {
 /**
  * Compiles a training to an artifact that runs wherever `loadTraining` of `bitloom/training` does, on text that is given
  * there: the step's kernels, the recipe and the tokenizer. First weights are made there, from the seed.
- * @throws BitloomError INVALID_OPTION for a training that goes on from weights or freezes some, MISSING_FILE for a
- *   tokenizer, and as `compileTraining`
+ * @throws BitloomError INVALID_OPTION for a training that goes on from weights, freezes some or has a teacher,
+ *   MISSING_FILE for a tokenizer, and as `compileTraining`
  */
 export async function buildTraining(
   training: Training,
   { base = ".", ...options }: BuildTrainingOptions,
 ): Promise<BuildTrainingReport> {
+  if (training.distill !== undefined) {
+    throw new BitloomError("INVALID_OPTION", "A training with a teacher cannot be built, for its weights", {
+      hint: "Leave out `distill`, or train it here with `bitloom train`.",
+    });
+  }
   const start = await openStart(training, base);
   const { model, weights, trained, digest, tokenizer } = start;
   try {

@@ -1,10 +1,10 @@
-import type { TargetName } from "../../codegen/schedule/plan.ts";
 import { schedule } from "../../codegen/schedule/schedule.ts";
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
 import { memorySource, type ParameterSource } from "../checkpoint/source.ts";
 import { type CompileProgress, type WrittenArtifact, writeArtifact } from "../compiler/artifact.ts";
+import { type BuildLimits, buildLimits } from "../compiler/build-limits.ts";
 import type { AnyModel } from "../dsl/model.ts";
 import { positiveInteger } from "../dsl/options.ts";
 import {
@@ -15,7 +15,9 @@ import {
   trainingEntries,
 } from "./train-step.ts";
 
-export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weights" | "recompute"> {
+export interface CompileTrainingOptions
+  extends Omit<TrainingGraphOptions, "weights" | "recompute">,
+    BuildLimits {
   /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
   readonly out: string;
   /**
@@ -39,10 +41,6 @@ export interface CompileTrainingOptions extends Omit<TrainingGraphOptions, "weig
   readonly predict?: boolean;
   /** Further files of the artifact by name. */
   readonly files?: Readonly<Record<string, string>>;
-  /** What to compile for. Default: `wasm` alone. */
-  readonly targets?: readonly TargetName[];
-  /** Most threads a session may use; each has its own scratch memory. Default 32. */
-  readonly maxThreads?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CompileProgress) => void;
 }
@@ -82,8 +80,13 @@ export async function compileTraining(
 
 /** The plan of a step, and whether activations are computed again in it. */
 async function planTraining(model: AnyModel, options: Omit<CompileTrainingOptions, "out">) {
-  const { accumulation = 1, targets = ["wasm"], maxThreads = 32, maxMemory, predict = false } = options;
+  const { accumulation = 1, maxMemory, predict = false } = options;
   const { recompute = "auto", verify } = options;
+  const limits = {
+    ...buildLimits(options),
+    checks: true,
+    ...(maxMemory !== undefined && { maxMemory }),
+  };
   positiveInteger("accumulation", accumulation);
   if (maxMemory !== undefined) positiveInteger("maxMemory", maxMemory);
   const graph = lossGraph(model, options);
@@ -95,7 +98,6 @@ async function planTraining(model: AnyModel, options: Omit<CompileTrainingOption
       name,
       runForwardPipeline(entry, verify === undefined ? {} : { verify }),
     ]);
-    const limits = { targets, maxThreads, checks: true, ...(maxMemory !== undefined && { maxMemory }) };
     return { plan: await schedule(Object.fromEntries(lowered), limits), recomputes };
   };
   const first = plan(recompute === true);

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
+import { tokenizerFileNames } from "../../runtime/tokenizer.ts";
 import { BYTES, byteTokenizerFiles } from "../../runtime/training/byte-tokenizer.ts";
 import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
 import { openTokenizer, splitText, type TextWindows, tokenize } from "../../runtime/training/text.ts";
@@ -15,8 +16,6 @@ export interface TextData extends TextWindows {
   /** The tokenizer's files by name. */
   readonly files: Readonly<Record<string, string>>;
 }
-
-const tokenizerFileNames = ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"];
 
 /**
  * Reads and tokenizes a training's text.

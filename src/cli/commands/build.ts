@@ -84,7 +84,7 @@ async function buildTrainingIn(
   signal: AbortSignal,
   options: BuildOptions,
 ): Promise<void> {
-  const { out, target, maxThreads } = options;
+  const { out, target, maxThreads, verify } = options;
   const refused = modelOptions.find((name) => options[name] !== undefined);
   if (refused !== undefined) {
     throw new BitloomError("INVALID_OPTION", `${path} describes a training, which takes no --${refused}`, {
@@ -97,6 +97,7 @@ async function buildTrainingIn(
     base: dirname(resolve(path)),
     targets: target,
     ...(maxThreads && { maxThreads }),
+    ...(verify && { verify }),
     signal,
     onProgress: ({ stage, loaded, total }) => progress.update(stage, loaded, total),
   }).finally(() => progress.clear());
