@@ -45,9 +45,13 @@ addEventListener("message", async ({ data: request }: MessageEvent<Request>) => 
   try {
     await answer[request.type](request as never);
   } catch (error) {
-    reply({ type: "failed", failure: failureOf(error) });
+    tell(error);
   }
 });
+
+function tell(error: unknown): void {
+  reply({ type: "failed", failure: failureOf(error) });
+}
 
 async function load({ address, options }: Extract<Request, { type: "load" }>): Promise<void> {
   // First, so that there is never memory for two.
@@ -84,7 +88,7 @@ async function start(request: Extract<Request, { type: "start" }>): Promise<void
   trainer = await alone(() => training!.start([text], recipe));
   reply({ type: "started" });
   try {
-    await alone(sample);
+    await alone(sample).catch(tell);
     await run(trainer, steps);
   } finally {
     reply({ type: "ended" });
@@ -97,7 +101,7 @@ async function run(trainer: Trainer, steps: number): Promise<void> {
     const { value, done } = await alone(() => run.next());
     if (done) return;
     reply({ type: "step", trained: value });
-    if (value.step % settings.every === 0 || value.step === steps) await alone(sample);
+    if (value.step % settings.every === 0 || value.step === steps) await alone(sample).catch(tell);
     await pause;
   }
 }
