@@ -47,8 +47,9 @@ export interface TrainingRecipe {
 }
 
 /**
- * A recipe for another number of steps: schedules are stretched to it, linear between their values, and there are as many
- * evaluations as before. The same number gives the same recipe.
+ * A recipe for another number of steps: schedules are stretched to it, where each step has the value of the step that was
+ * nearest to its place in the run, so that jumps stay jumps; and there are as many evaluations as before. The same number
+ * gives the same recipe.
  */
 export function withSteps(recipe: TrainingRecipe, steps: number): TrainingRecipe {
   if (!Number.isSafeInteger(steps) || steps < 1)
@@ -67,11 +68,8 @@ export function withSteps(recipe: TrainingRecipe, steps: number): TrainingRecipe
   };
 }
 
-/** So many values with the same first and last, and straight lines between those that were given. */
+/** So many of the values, each once, repeatedly or not at all, with the same first and last. */
 function stretched(values: readonly number[], length: number): readonly number[] {
-  return Array.from({ length }, (_, i) => {
-    const place = (i * (values.length - 1)) / Math.max(1, length - 1);
-    const [before, after] = [values[Math.floor(place)]!, values[Math.ceil(place)]!];
-    return before + (after - before) * (place % 1);
-  });
+  const scale = (values.length - 1) / Math.max(1, length - 1);
+  return Array.from({ length }, (_, i) => values[Math.round(i * scale)]!);
 }

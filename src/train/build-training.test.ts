@@ -185,15 +185,19 @@ describe("a recipe", () => {
   property.prop([
     fc.array(fc.integer({ min: -1000, max: 1000 }), { minLength: 1 }),
     fc.integer({ min: 1, max: 99 }),
-  ])("for other steps keeps its schedules' first, last and order", (unsorted, steps) => {
-    const values = unsorted.toSorted((a, b) => a - b);
-    const recipe = { ...loaded.recipe, steps: values.length, schedules: { learning_rate: values } };
-    const { learning_rate: stretched } = withSteps(recipe, steps).schedules;
-    expect(stretched).toHaveLength(steps);
-    expect(stretched![0]).toBe(values[0]);
-    if (steps > 1) expect(stretched!.at(-1)).toBe(values.at(-1));
-    expect(stretched!.toSorted((a, b) => a - b)).toEqual(stretched);
-  });
+  ])(
+    "for other steps keeps its schedules' first, last and order, and has no value between theirs",
+    (unsorted, steps) => {
+      const values = unsorted.toSorted((a, b) => a - b);
+      const recipe = { ...loaded.recipe, steps: values.length, schedules: { learning_rate: values } };
+      const { learning_rate: stretched } = withSteps(recipe, steps).schedules;
+      expect(stretched).toHaveLength(steps);
+      expect(stretched![0]).toBe(values[0]);
+      if (steps > 1) expect(stretched!.at(-1)).toBe(values.at(-1));
+      expect(stretched!.toSorted((a, b) => a - b)).toEqual(stretched);
+      expect(values).toEqual(expect.arrayContaining([...stretched!]));
+    },
+  );
 });
 
 test("another artifact is no training", async () => {
