@@ -6,6 +6,22 @@ import { compilerNames } from "./machine.ts";
 
 const source = 'extern "C" __global__ void twice(float *x) { x[threadIdx.x] *= 2.0f; }';
 
+it("an NVRTC that knows no architecture as old as the card's does not suit it", async () => {
+  const describeCompiler = () => ({
+    name: "libnvrtc.so.13",
+    major: 13,
+    minor: 0,
+    architectures: [75, 80, 90],
+  });
+  const addon = { describeCompiler, compile: vi.fn() } as unknown as CudaAddon;
+  const cards = [{ name: "", computeCapability: 70, multiprocessors: 1, totalBytes: 0 }];
+  await expect(compileForCard({ addon, compilers: [], cards }, source)).rejects.toMatchObject({
+    code: "OLD_COMPILER",
+    message: expect.stringContaining("up to 7.0"),
+  });
+  expect(addon.compile).not.toHaveBeenCalled();
+});
+
 describe.skipIf(missingTools !== undefined)(
   `NVIDIA's own NVRTC (${missingTools ?? "through the addon"})`,
   () => {

@@ -1,4 +1,4 @@
-import type { CudaMachine } from "./machine.ts";
+import { type CudaMachine, capabilityText } from "./machine.ts";
 
 /** Kernels compiled on this machine. */
 export interface CompiledImage {
@@ -17,8 +17,12 @@ export async function compileForCard(
   source: string,
 ): Promise<CompiledImage> {
   const { computeCapability } = cards[0]!;
-  const { major, minor, architectures } = addon.describeCompiler(compilers);
-  const newest = Math.max(...architectures.filter((known) => known <= computeCapability));
+  const { name, major, minor, architectures } = addon.describeCompiler(compilers);
+  const newest = architectures.findLast((known) => known <= computeCapability);
+  if (newest === undefined) {
+    const message = `${name} compiles for no compute capability up to ${capabilityText(computeCapability)}`;
+    throw Object.assign(new Error(message), { code: "OLD_COMPILER" });
+  }
   const architecture = newest < computeCapability ? `compute_${newest}` : `sm_${computeCapability}`;
   const options = [`--gpu-architecture=${architecture}`, "--std=c++17"];
   const image = await addon.compile(compilers, source, "kernels.cu", options);
