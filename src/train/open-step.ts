@@ -5,7 +5,7 @@ import { BitloomError } from "../../errors/index.ts";
 import { findMachine } from "../../runtime/devices/cuda/machine.ts";
 import { type LoadOptions, load, type Model, webgpuFeatures } from "../../runtime/index.ts";
 import { isDevicesFault } from "../../runtime/load.ts";
-import { WASM_MAX_THREADS } from "../../runtime/manifest.ts";
+import { DEFAULT_MAX_THREADS, WASM_MAX_THREADS } from "../../runtime/manifest.ts";
 import type { AnyModel } from "../dsl/model.ts";
 import { invalidOption } from "../dsl/options.ts";
 import {
@@ -41,7 +41,7 @@ export async function openStep(
   options: OpenStepOptions,
 ): Promise<Model> {
   const { device = "wasm", folder, signal, onWarning, onCompiled } = options;
-  const { threads = Math.min(availableParallelism(), 32) } = options;
+  const { threads = Math.min(availableParallelism(), DEFAULT_MAX_THREADS) } = options;
   if (!["auto", "cuda", "webgpu", "wasm"].includes(device)) {
     throw invalidOption("device", '"auto", "cuda", "webgpu" or "wasm"', device);
   }
