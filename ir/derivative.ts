@@ -51,7 +51,8 @@ const unaryDerivatives: { readonly [F in UnaryFunction]: (x: ScalarExpr) => Scal
   rsqrt: (x) => mul(literal(-0.5), apply("div", apply("rsqrt", x), x)),
   reciprocal: (x) => apply("neg", square(apply("reciprocal", x))),
   tanh: (x) => sub(ONE, square(apply("tanh", x))),
-  sigmoid: (x) => mul(apply("sigmoid", x), sub(ONE, apply("sigmoid", x))),
+  // sigmoid(-x) is 1 - sigmoid(x) without what that difference loses for large x.
+  sigmoid: (x) => mul(apply("sigmoid", x), apply("sigmoid", apply("neg", x))),
   erf: (x) => mul(literal(2 / Math.sqrt(Math.PI)), apply("exp", apply("neg", square(x)))),
   relu: (x) => apply("relu", apply("sign", x)),
   relu2: (x) => mul(literal(2), apply("relu", x)),

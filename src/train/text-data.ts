@@ -47,7 +47,7 @@ async function readTexts({ text }: Pick<Training, "text">, base: string): Promis
 async function readWhole(path: string): Promise<Buffer> {
   return readFile(path).catch((cause) => {
     throw new BitloomError("MISSING_FILE", `Cannot read ${path}`, {
-      hint: "Paths are relative to the file that holds the training.",
+      hint: "Paths are relative to the file that holds the training, and in a call of `train` to its option `base`.",
       cause,
     });
   });

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { loadLanguageModel } from "../../runtime/index.ts";
 import { Tokenizer } from "../../runtime/tokenizer.ts";
 import { byteTokenizerFiles, Windows } from "../../runtime/training/index.ts";
@@ -198,6 +198,11 @@ describe("a training that cannot be", () => {
     ["half a token", { tokenizer: { vocabulary: 300.5 } }],
     ["an unknown option", { epochs: 3 } as Partial<TrainingOptions>],
     ["a BitNet without BitLinear", { model: { ...config, quantized: false } }],
+    [
+      "a model without all it is made of",
+      { model: { ...config, normEpsilon: undefined as unknown as number } },
+    ],
+    ["a field that models do not have", { model: { ...config, hidenSize: 3 } as typeof config }],
     ["layers of a model of one's own", { model: languageModel(config), quantization: { off: () => true } }],
   ])("is refused where it is described: %s", (_, changed) => {
     expect(() => of(changed)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));
@@ -217,6 +222,20 @@ describe("a training that cannot be", () => {
     await expect(train(of(changed), { out, base: folder, threads })).rejects.toMatchObject({ code });
     expect(await stat(out).catch(() => undefined)).toBeUndefined();
   });
+});
+
+test("a run needs a folder, and --resume a run, before anything is compiled", async () => {
+  const out = join(folder, "a-file");
+  await writeFile(out, "");
+  const onCompiled = vi.fn();
+  const run = (place: string, resume: boolean) =>
+    train(of({}), { out: place, base: folder, threads: 1, resume, onCompiled });
+  await expect(run(out, false)).rejects.toMatchObject({ code: "WRITE_FAILED" });
+  await expect(run(join(folder, "nowhere"), true)).rejects.toMatchObject({
+    code: "MISSING_FILE",
+    hint: expect.stringContaining("--resume"),
+  });
+  expect(onCompiled).not.toHaveBeenCalled();
 });
 
 test("tokens of the byte tokenizer are the bytes of a text", async () => {

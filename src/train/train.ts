@@ -37,7 +37,7 @@ import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
 import { lossGraph, stepOptions, type TrainingEntries, trainingEntries } from "./train-step.ts";
 import type { Training } from "./training.ts";
-import { writeWhole } from "./whole-file.ts";
+import { requireWritable, writeWhole } from "./whole-file.ts";
 
 const CHECKPOINT = "checkpoint.safetensors";
 
@@ -96,6 +96,12 @@ export async function train(training: Training, options: TrainOptions): Promise<
       hint: "Resume it (--resume), or choose another folder.",
     });
   }
+  if (resume && !existsSync(checkpoint)) {
+    throw new BitloomError("MISSING_FILE", `${out} holds no run to go on with`, {
+      expected: checkpoint,
+      hint: "Leave out --resume to begin one.",
+    });
+  }
   const start = await openStart(training, base);
   try {
     const recipe = recipeOf(training, start);
@@ -103,6 +109,7 @@ export async function train(training: Training, options: TrainOptions): Promise<
     const entries = entriesOf(training, start);
     const identity = identityOf(recipe, data, start, entries);
     const { device } = options;
+    await requireWritable(out);
     const run = resume ? await readRun(checkpoint, { identity, device }) : await newRun(start, identity);
     const folder = await mkdtemp(join(tmpdir(), "bitloom-train-"));
     const where = { ...options, device: run.device ?? device, folder };

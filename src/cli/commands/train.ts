@@ -28,6 +28,7 @@ export async function train(
   await interruptible(async (signal) => {
     const progress = new Progress();
     progress.update("compiling the training step");
+    let done = 0;
     try {
       const report = await trainModel(training, {
         out,
@@ -46,6 +47,7 @@ export async function train(
           warn(`${message.replace(/\.$/, "")} [${code}]`);
         },
         onStep: (step) => {
+          done = step.step;
           if (process.stderr.isTTY || step.step % training.evaluateEvery === 0) {
             progress.update(describeStep(step, training.steps));
           }
@@ -57,6 +59,12 @@ export async function train(
       });
       progress.clear();
       process.stdout.write(`${describe(report, out)}\n`);
+    } catch (error) {
+      progress.clear();
+      if (signal.aborted && done > 0) {
+        process.stderr.write(`stopped after step ${done}, with a checkpoint; --resume goes on from it\n`);
+      }
+      throw error;
     } finally {
       progress.clear();
     }

@@ -21,8 +21,8 @@ const CHANGE = 2 ** -20;
  */
 const cancellingOps: readonly Node["op"][] = ["attention_gradient", "rms_norm_gradient"];
 const CANCELLING_CHANGE = 2 ** -16;
-/** 1 + erf and 1 + tanh cancel for negative x, which leaves the last bits of x. */
-const cancellingFunctions: readonly ScalarFunction[] = ["gelu", "gelu_tanh"];
+/** 1 + erf and 1 + tanh cancel for negative x, and so does what is left of a saturated function until its limit. */
+const cancellingFunctions: readonly ScalarFunction[] = ["gelu", "gelu_tanh", "sigmoid", "tanh", "erf"];
 /**
  * Of the CPU's products in fixed point one operand has 16 bits, relative to the largest of 256 elements, which may be
  * many times the others: so much may their operands change, and elements relative to the largest of a row.
