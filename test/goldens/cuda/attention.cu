@@ -99,64 +99,63 @@ extern "C" __global__ void __launch_bounds__(32) attention(
     const i32 count = i32(u32(length) - start) < 8 ? i32(u32(length) - start) : 8;
     float acc_0_1 = 0.0f;
     for (i32 start_1 = 0; start_1 < 16; start_1 += 16u) {
-      const i32 local_1 = threadIdx.x;
-      for (i32 i = local_1; i < 16; i += 32u) {
-        const i32 index = (i >> 2) * 5u + (i & 3);
-        const i32 row = i >> 2;
+      for (i32 i = threadIdx.x; i < 16; i += 32u) {
+        const i32 line = i >> 2;
         const i32 quarter = i & 3;
+        const i32 index = line * 5u + quarter;
         float four_0 = 0.0f;
         float four_1 = 0.0f;
         float four_2 = 0.0f;
         float four_3 = 0.0f;
         const i32 i_1 = start_1 + 4u * quarter;
         const i32 i_2 = i_1 < 16 ? i_1 : 15;
-        const i32 at_2 = u32(firstQuery) + row;
-        four_0 = i_1 < 16 ? q[(u32(batch) * seq + (at_2 < allQueries ? at_2 : i32(allQueries - 1u)) / together) * qStride + (u32(kvHead) * together + i32(u32(firstQuery) + row) % together) * 16u + i_2] : 0.0f;
+        const i32 at_2 = u32(firstQuery) + line;
+        four_0 = i_1 < 16 ? q[(u32(batch) * seq + (at_2 < allQueries ? at_2 : i32(allQueries - 1u)) / together) * qStride + (u32(kvHead) * together + i32(u32(firstQuery) + line) % together) * 16u + i_2] : 0.0f;
         const i32 i_3 = start_1 + 4u * quarter + 1u;
         const i32 i_4 = i_3 < 16 ? i_3 : 15;
-        const i32 at_3 = u32(firstQuery) + row;
-        four_1 = i_3 < 16 ? q[(u32(batch) * seq + (at_3 < allQueries ? at_3 : i32(allQueries - 1u)) / together) * qStride + (u32(kvHead) * together + i32(u32(firstQuery) + row) % together) * 16u + i_4] : 0.0f;
+        const i32 at_3 = u32(firstQuery) + line;
+        four_1 = i_3 < 16 ? q[(u32(batch) * seq + (at_3 < allQueries ? at_3 : i32(allQueries - 1u)) / together) * qStride + (u32(kvHead) * together + i32(u32(firstQuery) + line) % together) * 16u + i_4] : 0.0f;
         const i32 i_5 = start_1 + 4u * quarter + 2u;
         const i32 i_6 = i_5 < 16 ? i_5 : 15;
-        const i32 at_4 = u32(firstQuery) + row;
-        four_2 = i_5 < 16 ? q[(u32(batch) * seq + (at_4 < allQueries ? at_4 : i32(allQueries - 1u)) / together) * qStride + (u32(kvHead) * together + i32(u32(firstQuery) + row) % together) * 16u + i_6] : 0.0f;
+        const i32 at_4 = u32(firstQuery) + line;
+        four_2 = i_5 < 16 ? q[(u32(batch) * seq + (at_4 < allQueries ? at_4 : i32(allQueries - 1u)) / together) * qStride + (u32(kvHead) * together + i32(u32(firstQuery) + line) % together) * 16u + i_6] : 0.0f;
         const i32 i_7 = start_1 + 4u * quarter + 3u;
         const i32 i_8 = i_7 < 16 ? i_7 : 15;
-        const i32 at_5 = u32(firstQuery) + row;
-        four_3 = i_7 < 16 ? q[(u32(batch) * seq + (at_5 < allQueries ? at_5 : i32(allQueries - 1u)) / together) * qStride + (u32(kvHead) * together + i32(u32(firstQuery) + row) % together) * 16u + i_8] : 0.0f;
+        const i32 at_5 = u32(firstQuery) + line;
+        four_3 = i_7 < 16 ? q[(u32(batch) * seq + (at_5 < allQueries ? at_5 : i32(allQueries - 1u)) / together) * qStride + (u32(kvHead) * together + i32(u32(firstQuery) + line) % together) * 16u + i_8] : 0.0f;
         stagedRows[index] = make_uint4(__float_as_uint(four_0), __float_as_uint(four_1), __float_as_uint(four_2), __float_as_uint(four_3));
       }
-      for (i32 i_9 = local_1; i_9 < 32; i_9 += 32u) {
-        const i32 index_1 = (i_9 >> 2) * 5u + (i_9 & 3);
-        const i32 column = i_9 >> 2;
+      for (i32 i_9 = threadIdx.x; i_9 < 32; i_9 += 32u) {
+        const i32 line_1 = i_9 >> 2;
         const i32 quarter_1 = i_9 & 3;
+        const i32 index_1 = line_1 * 5u + quarter_1;
         float four_0_1 = 0.0f;
         float four_1_1 = 0.0f;
         float four_2_1 = 0.0f;
         float four_3_1 = 0.0f;
         const i32 i_10 = start_1 + 4u * quarter_1;
         const i32 i_11 = i_10 < 16 ? i_10 : 15;
-        four_0_1 = i_10 < 16 ? keys[(u32(base) + start + (column < count ? column : i32(count - 1u))) * keyStride + kvHead * 16u + i_11] : 0.0f;
+        four_0_1 = i_10 < 16 ? keys[(u32(base) + start + (line_1 < count ? line_1 : i32(count - 1u))) * keyStride + kvHead * 16u + i_11] : 0.0f;
         const i32 i_12 = start_1 + 4u * quarter_1 + 1u;
         const i32 i_13 = i_12 < 16 ? i_12 : 15;
-        four_1_1 = i_12 < 16 ? keys[(u32(base) + start + (column < count ? column : i32(count - 1u))) * keyStride + kvHead * 16u + i_13] : 0.0f;
+        four_1_1 = i_12 < 16 ? keys[(u32(base) + start + (line_1 < count ? line_1 : i32(count - 1u))) * keyStride + kvHead * 16u + i_13] : 0.0f;
         const i32 i_14 = start_1 + 4u * quarter_1 + 2u;
         const i32 i_15 = i_14 < 16 ? i_14 : 15;
-        four_2_1 = i_14 < 16 ? keys[(u32(base) + start + (column < count ? column : i32(count - 1u))) * keyStride + kvHead * 16u + i_15] : 0.0f;
+        four_2_1 = i_14 < 16 ? keys[(u32(base) + start + (line_1 < count ? line_1 : i32(count - 1u))) * keyStride + kvHead * 16u + i_15] : 0.0f;
         const i32 i_16 = start_1 + 4u * quarter_1 + 3u;
         const i32 i_17 = i_16 < 16 ? i_16 : 15;
-        four_3_1 = i_16 < 16 ? keys[(u32(base) + start + (column < count ? column : i32(count - 1u))) * keyStride + kvHead * 16u + i_17] : 0.0f;
+        four_3_1 = i_16 < 16 ? keys[(u32(base) + start + (line_1 < count ? line_1 : i32(count - 1u))) * keyStride + kvHead * 16u + i_17] : 0.0f;
         stagedColumns[index_1] = make_uint4(__float_as_uint(four_0_1), __float_as_uint(four_1_1), __float_as_uint(four_2_1), __float_as_uint(four_3_1));
       }
       __syncthreads();
       const uint4 zero = make_uint4(0u, 0u, 0u, 0u);
-      const i32 row_1 = i32(threadIdx.x) / 8;
-      const i32 column_1 = i32(threadIdx.x) % 8;
+      const i32 row = i32(threadIdx.x) / 8;
+      const i32 column = i32(threadIdx.x) % 8;
       uint4 rows_0 = zero;
       uint4 columns_0 = zero;
       for (i32 quarter_2 = 0; quarter_2 < 4; quarter_2 += 1u) {
-        rows_0 = stagedRows[row_1 * 5u + quarter_2];
-        columns_0 = stagedColumns[column_1 * 5u + quarter_2];
+        rows_0 = stagedRows[row * 5u + quarter_2];
+        columns_0 = stagedColumns[column * 5u + quarter_2];
         const float left = __uint_as_float(rows_0.x);
         acc_0_1 += __fmul_rn(left, __uint_as_float(columns_0.x));
         const float left_1 = __uint_as_float(rows_0.y);
@@ -168,10 +167,10 @@ extern "C" __global__ void __launch_bounds__(32) attention(
       }
       __syncthreads();
     }
-    const i32 row_2 = i32(threadIdx.x) / 8;
-    const i32 column_2 = i32(threadIdx.x) % 8;
+    const i32 row_1 = i32(threadIdx.x) / 8;
+    const i32 column_1 = i32(threadIdx.x) % 8;
     const float score = acc_0_1;
-    scores[row_2 * 9u + column_2] = __fmul_rn(score, scale);
+    scores[row_1 * 9u + column_1] = __fmul_rn(score, scale);
     __syncthreads();
     for (i32 query_1 = local; query_1 < 4; query_1 += 32u) {
       const i32 at_6 = u32(firstQuery) + query_1;

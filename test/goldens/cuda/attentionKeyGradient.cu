@@ -85,76 +85,75 @@ extern "C" __global__ void __launch_bounds__(32) attentionKeyGradient(
   for (i32 start = u32(firstKey) * together; start < queries; start += 4u) {
     float acc_0 = 0.0f;
     for (i32 start_1 = 0; start_1 < dim; start_1 += 16u) {
-      const i32 local = threadIdx.x;
-      for (i32 i = local; i < 16; i += 32u) {
-        const i32 index = (i >> 2) * 5u + (i & 3);
-        const i32 row = i >> 2;
+      for (i32 i = threadIdx.x; i < 16; i += 32u) {
+        const i32 line = i >> 2;
         const i32 quarter = i & 3;
+        const i32 index = line * 5u + quarter;
         float four_0 = 0.0f;
         float four_1 = 0.0f;
         float four_2 = 0.0f;
         float four_3 = 0.0f;
         const i32 i_1 = start_1 + 4u * quarter;
         const i32 i_2 = i_1 < dim ? i_1 : i32(dim - 1u);
-        const i32 query = u32(start) + row;
+        const i32 query = u32(start) + line;
         const i32 known = query < queries ? query : i32(queries - 1u);
         const i32 t = known / together;
         four_0 = i_1 < dim ? q[(u32(batch) * seq + t) * qStride + (u32(kvHead) * together + known - u32(t) * together) * dim + i_2] : 0.0f;
         const i32 i_3 = start_1 + 4u * quarter + 1u;
         const i32 i_4 = i_3 < dim ? i_3 : i32(dim - 1u);
-        const i32 query_1 = u32(start) + row;
+        const i32 query_1 = u32(start) + line;
         const i32 known_1 = query_1 < queries ? query_1 : i32(queries - 1u);
         const i32 t_1 = known_1 / together;
         four_1 = i_3 < dim ? q[(u32(batch) * seq + t_1) * qStride + (u32(kvHead) * together + known_1 - u32(t_1) * together) * dim + i_4] : 0.0f;
         const i32 i_5 = start_1 + 4u * quarter + 2u;
         const i32 i_6 = i_5 < dim ? i_5 : i32(dim - 1u);
-        const i32 query_2 = u32(start) + row;
+        const i32 query_2 = u32(start) + line;
         const i32 known_2 = query_2 < queries ? query_2 : i32(queries - 1u);
         const i32 t_2 = known_2 / together;
         four_2 = i_5 < dim ? q[(u32(batch) * seq + t_2) * qStride + (u32(kvHead) * together + known_2 - u32(t_2) * together) * dim + i_6] : 0.0f;
         const i32 i_7 = start_1 + 4u * quarter + 3u;
         const i32 i_8 = i_7 < dim ? i_7 : i32(dim - 1u);
-        const i32 query_3 = u32(start) + row;
+        const i32 query_3 = u32(start) + line;
         const i32 known_3 = query_3 < queries ? query_3 : i32(queries - 1u);
         const i32 t_3 = known_3 / together;
         four_3 = i_7 < dim ? q[(u32(batch) * seq + t_3) * qStride + (u32(kvHead) * together + known_3 - u32(t_3) * together) * dim + i_8] : 0.0f;
         stagedRows[index] = make_uint4(__float_as_uint(four_0), __float_as_uint(four_1), __float_as_uint(four_2), __float_as_uint(four_3));
       }
-      for (i32 i_9 = local; i_9 < 32; i_9 += 32u) {
-        const i32 index_1 = (i_9 >> 2) * 5u + (i_9 & 3);
-        const i32 column = i_9 >> 2;
+      for (i32 i_9 = threadIdx.x; i_9 < 32; i_9 += 32u) {
+        const i32 line_1 = i_9 >> 2;
         const i32 quarter_1 = i_9 & 3;
+        const i32 index_1 = line_1 * 5u + quarter_1;
         float four_0_1 = 0.0f;
         float four_1_1 = 0.0f;
         float four_2_1 = 0.0f;
         float four_3_1 = 0.0f;
         const i32 i_10 = start_1 + 4u * quarter_1;
         const i32 i_11 = i_10 < dim ? i_10 : i32(dim - 1u);
-        const i32 key = u32(firstKey) + column;
+        const i32 key = u32(firstKey) + line_1;
         four_0_1 = i_10 < dim ? keys[(u32(batch) * seq + (key < seq ? key : i32(seq - 1u))) * keyStride + u32(kvHead) * dim + i_11] : 0.0f;
         const i32 i_12 = start_1 + 4u * quarter_1 + 1u;
         const i32 i_13 = i_12 < dim ? i_12 : i32(dim - 1u);
-        const i32 key_1 = u32(firstKey) + column;
+        const i32 key_1 = u32(firstKey) + line_1;
         four_1_1 = i_12 < dim ? keys[(u32(batch) * seq + (key_1 < seq ? key_1 : i32(seq - 1u))) * keyStride + u32(kvHead) * dim + i_13] : 0.0f;
         const i32 i_14 = start_1 + 4u * quarter_1 + 2u;
         const i32 i_15 = i_14 < dim ? i_14 : i32(dim - 1u);
-        const i32 key_2 = u32(firstKey) + column;
+        const i32 key_2 = u32(firstKey) + line_1;
         four_2_1 = i_14 < dim ? keys[(u32(batch) * seq + (key_2 < seq ? key_2 : i32(seq - 1u))) * keyStride + u32(kvHead) * dim + i_15] : 0.0f;
         const i32 i_16 = start_1 + 4u * quarter_1 + 3u;
         const i32 i_17 = i_16 < dim ? i_16 : i32(dim - 1u);
-        const i32 key_3 = u32(firstKey) + column;
+        const i32 key_3 = u32(firstKey) + line_1;
         four_3_1 = i_16 < dim ? keys[(u32(batch) * seq + (key_3 < seq ? key_3 : i32(seq - 1u))) * keyStride + u32(kvHead) * dim + i_17] : 0.0f;
         stagedColumns[index_1] = make_uint4(__float_as_uint(four_0_1), __float_as_uint(four_1_1), __float_as_uint(four_2_1), __float_as_uint(four_3_1));
       }
       __syncthreads();
       const uint4 zero = make_uint4(0u, 0u, 0u, 0u);
-      const i32 row_1 = i32(threadIdx.x) / 8;
-      const i32 column_1 = i32(threadIdx.x) % 8;
+      const i32 row = i32(threadIdx.x) / 8;
+      const i32 column = i32(threadIdx.x) % 8;
       uint4 rows_0 = zero;
       uint4 columns_0 = zero;
       for (i32 quarter_2 = 0; quarter_2 < 4; quarter_2 += 1u) {
-        rows_0 = stagedRows[row_1 * 5u + quarter_2];
-        columns_0 = stagedColumns[column_1 * 5u + quarter_2];
+        rows_0 = stagedRows[row * 5u + quarter_2];
+        columns_0 = stagedColumns[column * 5u + quarter_2];
         const float left = __uint_as_float(rows_0.x);
         acc_0 += __fmul_rn(left, __uint_as_float(columns_0.x));
         const float left_1 = __uint_as_float(rows_0.y);
@@ -166,82 +165,81 @@ extern "C" __global__ void __launch_bounds__(32) attentionKeyGradient(
       }
       __syncthreads();
     }
-    const i32 row_2 = i32(threadIdx.x) / 8;
-    const i32 column_2 = i32(threadIdx.x) % 8;
+    const i32 row_1 = i32(threadIdx.x) / 8;
+    const i32 column_1 = i32(threadIdx.x) % 8;
     const float score = acc_0;
-    scores[row_2 * 9u + column_2] = __fmul_rn(score, scale);
+    scores[row_1 * 9u + column_1] = __fmul_rn(score, scale);
     float acc_0_1 = 0.0f;
     for (i32 start_2 = 0; start_2 < dim; start_2 += 16u) {
-      const i32 local_1 = threadIdx.x;
-      for (i32 i_18 = local_1; i_18 < 16; i_18 += 32u) {
-        const i32 index_2 = (i_18 >> 2) * 5u + (i_18 & 3);
-        const i32 row_3 = i_18 >> 2;
+      for (i32 i_18 = threadIdx.x; i_18 < 16; i_18 += 32u) {
+        const i32 line_2 = i_18 >> 2;
         const i32 quarter_3 = i_18 & 3;
+        const i32 index_2 = line_2 * 5u + quarter_3;
         float four_0_2 = 0.0f;
         float four_1_2 = 0.0f;
         float four_2_2 = 0.0f;
         float four_3_2 = 0.0f;
         const i32 i_19 = start_2 + 4u * quarter_3;
         const i32 i_20 = i_19 < dim ? i_19 : i32(dim - 1u);
-        const i32 query_4 = u32(start) + row_3;
+        const i32 query_4 = u32(start) + line_2;
         const i32 known_4 = query_4 < queries ? query_4 : i32(queries - 1u);
         const i32 t_4 = known_4 / together;
         four_0_2 = i_19 < dim ? g[(u32(batch) * seq + t_4) * gStride + (u32(kvHead) * together + known_4 - u32(t_4) * together) * dim + i_20] : 0.0f;
         const i32 i_21 = start_2 + 4u * quarter_3 + 1u;
         const i32 i_22 = i_21 < dim ? i_21 : i32(dim - 1u);
-        const i32 query_5 = u32(start) + row_3;
+        const i32 query_5 = u32(start) + line_2;
         const i32 known_5 = query_5 < queries ? query_5 : i32(queries - 1u);
         const i32 t_5 = known_5 / together;
         four_1_2 = i_21 < dim ? g[(u32(batch) * seq + t_5) * gStride + (u32(kvHead) * together + known_5 - u32(t_5) * together) * dim + i_22] : 0.0f;
         const i32 i_23 = start_2 + 4u * quarter_3 + 2u;
         const i32 i_24 = i_23 < dim ? i_23 : i32(dim - 1u);
-        const i32 query_6 = u32(start) + row_3;
+        const i32 query_6 = u32(start) + line_2;
         const i32 known_6 = query_6 < queries ? query_6 : i32(queries - 1u);
         const i32 t_6 = known_6 / together;
         four_2_2 = i_23 < dim ? g[(u32(batch) * seq + t_6) * gStride + (u32(kvHead) * together + known_6 - u32(t_6) * together) * dim + i_24] : 0.0f;
         const i32 i_25 = start_2 + 4u * quarter_3 + 3u;
         const i32 i_26 = i_25 < dim ? i_25 : i32(dim - 1u);
-        const i32 query_7 = u32(start) + row_3;
+        const i32 query_7 = u32(start) + line_2;
         const i32 known_7 = query_7 < queries ? query_7 : i32(queries - 1u);
         const i32 t_7 = known_7 / together;
         four_3_2 = i_25 < dim ? g[(u32(batch) * seq + t_7) * gStride + (u32(kvHead) * together + known_7 - u32(t_7) * together) * dim + i_26] : 0.0f;
         stagedRows_1[index_2] = make_uint4(__float_as_uint(four_0_2), __float_as_uint(four_1_2), __float_as_uint(four_2_2), __float_as_uint(four_3_2));
       }
-      for (i32 i_27 = local_1; i_27 < 32; i_27 += 32u) {
-        const i32 index_3 = (i_27 >> 2) * 5u + (i_27 & 3);
-        const i32 column_3 = i_27 >> 2;
+      for (i32 i_27 = threadIdx.x; i_27 < 32; i_27 += 32u) {
+        const i32 line_3 = i_27 >> 2;
         const i32 quarter_4 = i_27 & 3;
+        const i32 index_3 = line_3 * 5u + quarter_4;
         float four_0_3 = 0.0f;
         float four_1_3 = 0.0f;
         float four_2_3 = 0.0f;
         float four_3_3 = 0.0f;
         const i32 i_28 = start_2 + 4u * quarter_4;
         const i32 i_29 = i_28 < dim ? i_28 : i32(dim - 1u);
-        const i32 key_4 = u32(firstKey) + column_3;
+        const i32 key_4 = u32(firstKey) + line_3;
         four_0_3 = i_28 < dim ? values[(u32(batch) * seq + (key_4 < seq ? key_4 : i32(seq - 1u))) * valueStride + u32(kvHead) * dim + i_29] : 0.0f;
         const i32 i_30 = start_2 + 4u * quarter_4 + 1u;
         const i32 i_31 = i_30 < dim ? i_30 : i32(dim - 1u);
-        const i32 key_5 = u32(firstKey) + column_3;
+        const i32 key_5 = u32(firstKey) + line_3;
         four_1_3 = i_30 < dim ? values[(u32(batch) * seq + (key_5 < seq ? key_5 : i32(seq - 1u))) * valueStride + u32(kvHead) * dim + i_31] : 0.0f;
         const i32 i_32 = start_2 + 4u * quarter_4 + 2u;
         const i32 i_33 = i_32 < dim ? i_32 : i32(dim - 1u);
-        const i32 key_6 = u32(firstKey) + column_3;
+        const i32 key_6 = u32(firstKey) + line_3;
         four_2_3 = i_32 < dim ? values[(u32(batch) * seq + (key_6 < seq ? key_6 : i32(seq - 1u))) * valueStride + u32(kvHead) * dim + i_33] : 0.0f;
         const i32 i_34 = start_2 + 4u * quarter_4 + 3u;
         const i32 i_35 = i_34 < dim ? i_34 : i32(dim - 1u);
-        const i32 key_7 = u32(firstKey) + column_3;
+        const i32 key_7 = u32(firstKey) + line_3;
         four_3_3 = i_34 < dim ? values[(u32(batch) * seq + (key_7 < seq ? key_7 : i32(seq - 1u))) * valueStride + u32(kvHead) * dim + i_35] : 0.0f;
         stagedColumns_1[index_3] = make_uint4(__float_as_uint(four_0_3), __float_as_uint(four_1_3), __float_as_uint(four_2_3), __float_as_uint(four_3_3));
       }
       __syncthreads();
       const uint4 zero_1 = make_uint4(0u, 0u, 0u, 0u);
-      const i32 row_4 = i32(threadIdx.x) / 8;
-      const i32 column_4 = i32(threadIdx.x) % 8;
+      const i32 row_2 = i32(threadIdx.x) / 8;
+      const i32 column_2 = i32(threadIdx.x) % 8;
       uint4 rows_0_1 = zero_1;
       uint4 columns_0_1 = zero_1;
       for (i32 quarter_5 = 0; quarter_5 < 4; quarter_5 += 1u) {
-        rows_0_1 = stagedRows_1[row_4 * 5u + quarter_5];
-        columns_0_1 = stagedColumns_1[column_4 * 5u + quarter_5];
+        rows_0_1 = stagedRows_1[row_2 * 5u + quarter_5];
+        columns_0_1 = stagedColumns_1[column_2 * 5u + quarter_5];
         const float left_4 = __uint_as_float(rows_0_1.x);
         acc_0_1 += __fmul_rn(left_4, __uint_as_float(columns_0_1.x));
         const float left_5 = __uint_as_float(rows_0_1.y);
@@ -253,10 +251,10 @@ extern "C" __global__ void __launch_bounds__(32) attentionKeyGradient(
       }
       __syncthreads();
     }
-    const i32 row_5 = i32(threadIdx.x) / 8;
-    const i32 column_5 = i32(threadIdx.x) % 8;
+    const i32 row_3 = i32(threadIdx.x) / 8;
+    const i32 column_3 = i32(threadIdx.x) % 8;
     const float dp = acc_0_1;
-    slopes[row_5 * 9u + column_5] = dp;
+    slopes[row_3 * 9u + column_3] = dp;
     __syncthreads();
     for (i32 pair = threadIdx.x; pair < 32; pair += 32u) {
       const i32 query_8 = u32(start) + pair / 8;

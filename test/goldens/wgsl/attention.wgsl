@@ -106,64 +106,63 @@ fn attention(@builtin(local_invocation_index) local_index: u32, @builtin(workgro
     let count = select(8, length - start, length - start < 8);
     var acc_0_1 = 0.0;
     for (var start_1 = 0; start_1 < 16; start_1 += 16) {
-      let local_1 = i32(local_index);
-      for (var i = local_1; i < 16; i += 32) {
-        let index = (i >> 2u) * 5 + (i & 3);
-        let row = i >> 2u;
+      for (var i = i32(local_index); i < 16; i += 32) {
+        let line = i >> 2u;
         let quarter = i & 3;
+        let index = line * 5 + quarter;
         var four_0 = 0.0;
         var four_1 = 0.0;
         var four_2 = 0.0;
         var four_3 = 0.0;
         let i_1 = start_1 + 4 * quarter;
         let i_2 = select(15, i_1, i_1 < 16);
-        let at_2 = firstQuery + row;
-        four_0 = select(0.0, q[(batch * seq + select(allQueries - 1, at_2, at_2 < allQueries) / together) * qStride + (kvHead * together + (firstQuery + row) % together) * 16 + i_2], i_1 < 16);
+        let at_2 = firstQuery + line;
+        four_0 = select(0.0, q[(batch * seq + select(allQueries - 1, at_2, at_2 < allQueries) / together) * qStride + (kvHead * together + (firstQuery + line) % together) * 16 + i_2], i_1 < 16);
         let i_3 = start_1 + 4 * quarter + 1;
         let i_4 = select(15, i_3, i_3 < 16);
-        let at_3 = firstQuery + row;
-        four_1 = select(0.0, q[(batch * seq + select(allQueries - 1, at_3, at_3 < allQueries) / together) * qStride + (kvHead * together + (firstQuery + row) % together) * 16 + i_4], i_3 < 16);
+        let at_3 = firstQuery + line;
+        four_1 = select(0.0, q[(batch * seq + select(allQueries - 1, at_3, at_3 < allQueries) / together) * qStride + (kvHead * together + (firstQuery + line) % together) * 16 + i_4], i_3 < 16);
         let i_5 = start_1 + 4 * quarter + 2;
         let i_6 = select(15, i_5, i_5 < 16);
-        let at_4 = firstQuery + row;
-        four_2 = select(0.0, q[(batch * seq + select(allQueries - 1, at_4, at_4 < allQueries) / together) * qStride + (kvHead * together + (firstQuery + row) % together) * 16 + i_6], i_5 < 16);
+        let at_4 = firstQuery + line;
+        four_2 = select(0.0, q[(batch * seq + select(allQueries - 1, at_4, at_4 < allQueries) / together) * qStride + (kvHead * together + (firstQuery + line) % together) * 16 + i_6], i_5 < 16);
         let i_7 = start_1 + 4 * quarter + 3;
         let i_8 = select(15, i_7, i_7 < 16);
-        let at_5 = firstQuery + row;
-        four_3 = select(0.0, q[(batch * seq + select(allQueries - 1, at_5, at_5 < allQueries) / together) * qStride + (kvHead * together + (firstQuery + row) % together) * 16 + i_8], i_7 < 16);
+        let at_5 = firstQuery + line;
+        four_3 = select(0.0, q[(batch * seq + select(allQueries - 1, at_5, at_5 < allQueries) / together) * qStride + (kvHead * together + (firstQuery + line) % together) * 16 + i_8], i_7 < 16);
         stagedRows[index] = vec4u(bitcast<u32>(four_0), bitcast<u32>(four_1), bitcast<u32>(four_2), bitcast<u32>(four_3));
       }
-      for (var i_9 = local_1; i_9 < 32; i_9 += 32) {
-        let index_1 = (i_9 >> 2u) * 5 + (i_9 & 3);
-        let column = i_9 >> 2u;
+      for (var i_9 = i32(local_index); i_9 < 32; i_9 += 32) {
+        let line_1 = i_9 >> 2u;
         let quarter_1 = i_9 & 3;
+        let index_1 = line_1 * 5 + quarter_1;
         var four_0_1 = 0.0;
         var four_1_1 = 0.0;
         var four_2_1 = 0.0;
         var four_3_1 = 0.0;
         let i_10 = start_1 + 4 * quarter_1;
         let i_11 = select(15, i_10, i_10 < 16);
-        four_0_1 = select(0.0, keys[(base + start + select(count - 1, column, column < count)) * keyStride + kvHead * 16 + i_11], i_10 < 16);
+        four_0_1 = select(0.0, keys[(base + start + select(count - 1, line_1, line_1 < count)) * keyStride + kvHead * 16 + i_11], i_10 < 16);
         let i_12 = start_1 + 4 * quarter_1 + 1;
         let i_13 = select(15, i_12, i_12 < 16);
-        four_1_1 = select(0.0, keys[(base + start + select(count - 1, column, column < count)) * keyStride + kvHead * 16 + i_13], i_12 < 16);
+        four_1_1 = select(0.0, keys[(base + start + select(count - 1, line_1, line_1 < count)) * keyStride + kvHead * 16 + i_13], i_12 < 16);
         let i_14 = start_1 + 4 * quarter_1 + 2;
         let i_15 = select(15, i_14, i_14 < 16);
-        four_2_1 = select(0.0, keys[(base + start + select(count - 1, column, column < count)) * keyStride + kvHead * 16 + i_15], i_14 < 16);
+        four_2_1 = select(0.0, keys[(base + start + select(count - 1, line_1, line_1 < count)) * keyStride + kvHead * 16 + i_15], i_14 < 16);
         let i_16 = start_1 + 4 * quarter_1 + 3;
         let i_17 = select(15, i_16, i_16 < 16);
-        four_3_1 = select(0.0, keys[(base + start + select(count - 1, column, column < count)) * keyStride + kvHead * 16 + i_17], i_16 < 16);
+        four_3_1 = select(0.0, keys[(base + start + select(count - 1, line_1, line_1 < count)) * keyStride + kvHead * 16 + i_17], i_16 < 16);
         stagedColumns[index_1] = vec4u(bitcast<u32>(four_0_1), bitcast<u32>(four_1_1), bitcast<u32>(four_2_1), bitcast<u32>(four_3_1));
       }
       workgroupBarrier();
       let zero = vec4u(0u, 0u, 0u, 0u);
-      let row_1 = i32(local_index) / 8;
-      let column_1 = i32(local_index) % 8;
+      let row = i32(local_index) / 8;
+      let column = i32(local_index) % 8;
       var rows_0 = zero;
       var columns_0 = zero;
       for (var quarter_2 = 0; quarter_2 < 4; quarter_2++) {
-        rows_0 = stagedRows[row_1 * 5 + quarter_2];
-        columns_0 = stagedColumns[column_1 * 5 + quarter_2];
+        rows_0 = stagedRows[row * 5 + quarter_2];
+        columns_0 = stagedColumns[column * 5 + quarter_2];
         let left = bitcast<f32>(rows_0.x);
         acc_0_1 += left * bitcast<f32>(columns_0.x);
         let left_1 = bitcast<f32>(rows_0.y);
@@ -175,10 +174,10 @@ fn attention(@builtin(local_invocation_index) local_index: u32, @builtin(workgro
       }
       workgroupBarrier();
     }
-    let row_2 = i32(local_index) / 8;
-    let column_2 = i32(local_index) % 8;
+    let row_1 = i32(local_index) / 8;
+    let column_1 = i32(local_index) % 8;
     let score = acc_0_1;
-    scores[row_2 * 9 + column_2] = score * scale;
+    scores[row_1 * 9 + column_1] = score * scale;
     workgroupBarrier();
     for (var query_1 = local; query_1 < 4; query_1 += 32) {
       let at_6 = firstQuery + query_1;

@@ -105,76 +105,75 @@ fn attentionKeyGradient(
   for (var start = firstKey * together; start < queries; start += 4) {
     var acc_0 = 0.0;
     for (var start_1 = 0; start_1 < dim; start_1 += 16) {
-      let local = i32(local_index);
-      for (var i = local; i < 16; i += 32) {
-        let index = (i >> 2u) * 5 + (i & 3);
-        let row = i >> 2u;
+      for (var i = i32(local_index); i < 16; i += 32) {
+        let line = i >> 2u;
         let quarter = i & 3;
+        let index = line * 5 + quarter;
         var four_0 = 0.0;
         var four_1 = 0.0;
         var four_2 = 0.0;
         var four_3 = 0.0;
         let i_1 = start_1 + 4 * quarter;
         let i_2 = select(dim - 1, i_1, i_1 < dim);
-        let query = start + row;
+        let query = start + line;
         let known = select(queries - 1, query, query < queries);
         let t = known / together;
         four_0 = select(0.0, q[(batch * seq + t) * qStride + (kvHead * together + known - t * together) * dim + i_2], i_1 < dim);
         let i_3 = start_1 + 4 * quarter + 1;
         let i_4 = select(dim - 1, i_3, i_3 < dim);
-        let query_1 = start + row;
+        let query_1 = start + line;
         let known_1 = select(queries - 1, query_1, query_1 < queries);
         let t_1 = known_1 / together;
         four_1 = select(0.0, q[(batch * seq + t_1) * qStride + (kvHead * together + known_1 - t_1 * together) * dim + i_4], i_3 < dim);
         let i_5 = start_1 + 4 * quarter + 2;
         let i_6 = select(dim - 1, i_5, i_5 < dim);
-        let query_2 = start + row;
+        let query_2 = start + line;
         let known_2 = select(queries - 1, query_2, query_2 < queries);
         let t_2 = known_2 / together;
         four_2 = select(0.0, q[(batch * seq + t_2) * qStride + (kvHead * together + known_2 - t_2 * together) * dim + i_6], i_5 < dim);
         let i_7 = start_1 + 4 * quarter + 3;
         let i_8 = select(dim - 1, i_7, i_7 < dim);
-        let query_3 = start + row;
+        let query_3 = start + line;
         let known_3 = select(queries - 1, query_3, query_3 < queries);
         let t_3 = known_3 / together;
         four_3 = select(0.0, q[(batch * seq + t_3) * qStride + (kvHead * together + known_3 - t_3 * together) * dim + i_8], i_7 < dim);
         stagedRows[index] = vec4u(bitcast<u32>(four_0), bitcast<u32>(four_1), bitcast<u32>(four_2), bitcast<u32>(four_3));
       }
-      for (var i_9 = local; i_9 < 32; i_9 += 32) {
-        let index_1 = (i_9 >> 2u) * 5 + (i_9 & 3);
-        let column = i_9 >> 2u;
+      for (var i_9 = i32(local_index); i_9 < 32; i_9 += 32) {
+        let line_1 = i_9 >> 2u;
         let quarter_1 = i_9 & 3;
+        let index_1 = line_1 * 5 + quarter_1;
         var four_0_1 = 0.0;
         var four_1_1 = 0.0;
         var four_2_1 = 0.0;
         var four_3_1 = 0.0;
         let i_10 = start_1 + 4 * quarter_1;
         let i_11 = select(dim - 1, i_10, i_10 < dim);
-        let key = firstKey + column;
+        let key = firstKey + line_1;
         four_0_1 = select(0.0, keys[(batch * seq + select(seq - 1, key, key < seq)) * keyStride + kvHead * dim + i_11], i_10 < dim);
         let i_12 = start_1 + 4 * quarter_1 + 1;
         let i_13 = select(dim - 1, i_12, i_12 < dim);
-        let key_1 = firstKey + column;
+        let key_1 = firstKey + line_1;
         four_1_1 = select(0.0, keys[(batch * seq + select(seq - 1, key_1, key_1 < seq)) * keyStride + kvHead * dim + i_13], i_12 < dim);
         let i_14 = start_1 + 4 * quarter_1 + 2;
         let i_15 = select(dim - 1, i_14, i_14 < dim);
-        let key_2 = firstKey + column;
+        let key_2 = firstKey + line_1;
         four_2_1 = select(0.0, keys[(batch * seq + select(seq - 1, key_2, key_2 < seq)) * keyStride + kvHead * dim + i_15], i_14 < dim);
         let i_16 = start_1 + 4 * quarter_1 + 3;
         let i_17 = select(dim - 1, i_16, i_16 < dim);
-        let key_3 = firstKey + column;
+        let key_3 = firstKey + line_1;
         four_3_1 = select(0.0, keys[(batch * seq + select(seq - 1, key_3, key_3 < seq)) * keyStride + kvHead * dim + i_17], i_16 < dim);
         stagedColumns[index_1] = vec4u(bitcast<u32>(four_0_1), bitcast<u32>(four_1_1), bitcast<u32>(four_2_1), bitcast<u32>(four_3_1));
       }
       workgroupBarrier();
       let zero = vec4u(0u, 0u, 0u, 0u);
-      let row_1 = i32(local_index) / 8;
-      let column_1 = i32(local_index) % 8;
+      let row = i32(local_index) / 8;
+      let column = i32(local_index) % 8;
       var rows_0 = zero;
       var columns_0 = zero;
       for (var quarter_2 = 0; quarter_2 < 4; quarter_2++) {
-        rows_0 = stagedRows[row_1 * 5 + quarter_2];
-        columns_0 = stagedColumns[column_1 * 5 + quarter_2];
+        rows_0 = stagedRows[row * 5 + quarter_2];
+        columns_0 = stagedColumns[column * 5 + quarter_2];
         let left = bitcast<f32>(rows_0.x);
         acc_0 += left * bitcast<f32>(columns_0.x);
         let left_1 = bitcast<f32>(rows_0.y);
@@ -186,82 +185,81 @@ fn attentionKeyGradient(
       }
       workgroupBarrier();
     }
-    let row_2 = i32(local_index) / 8;
-    let column_2 = i32(local_index) % 8;
+    let row_1 = i32(local_index) / 8;
+    let column_1 = i32(local_index) % 8;
     let score = acc_0;
-    scores[row_2 * 9 + column_2] = score * scale;
+    scores[row_1 * 9 + column_1] = score * scale;
     var acc_0_1 = 0.0;
     for (var start_2 = 0; start_2 < dim; start_2 += 16) {
-      let local_1 = i32(local_index);
-      for (var i_18 = local_1; i_18 < 16; i_18 += 32) {
-        let index_2 = (i_18 >> 2u) * 5 + (i_18 & 3);
-        let row_3 = i_18 >> 2u;
+      for (var i_18 = i32(local_index); i_18 < 16; i_18 += 32) {
+        let line_2 = i_18 >> 2u;
         let quarter_3 = i_18 & 3;
+        let index_2 = line_2 * 5 + quarter_3;
         var four_0_2 = 0.0;
         var four_1_2 = 0.0;
         var four_2_2 = 0.0;
         var four_3_2 = 0.0;
         let i_19 = start_2 + 4 * quarter_3;
         let i_20 = select(dim - 1, i_19, i_19 < dim);
-        let query_4 = start + row_3;
+        let query_4 = start + line_2;
         let known_4 = select(queries - 1, query_4, query_4 < queries);
         let t_4 = known_4 / together;
         four_0_2 = select(0.0, g[(batch * seq + t_4) * gStride + (kvHead * together + known_4 - t_4 * together) * dim + i_20], i_19 < dim);
         let i_21 = start_2 + 4 * quarter_3 + 1;
         let i_22 = select(dim - 1, i_21, i_21 < dim);
-        let query_5 = start + row_3;
+        let query_5 = start + line_2;
         let known_5 = select(queries - 1, query_5, query_5 < queries);
         let t_5 = known_5 / together;
         four_1_2 = select(0.0, g[(batch * seq + t_5) * gStride + (kvHead * together + known_5 - t_5 * together) * dim + i_22], i_21 < dim);
         let i_23 = start_2 + 4 * quarter_3 + 2;
         let i_24 = select(dim - 1, i_23, i_23 < dim);
-        let query_6 = start + row_3;
+        let query_6 = start + line_2;
         let known_6 = select(queries - 1, query_6, query_6 < queries);
         let t_6 = known_6 / together;
         four_2_2 = select(0.0, g[(batch * seq + t_6) * gStride + (kvHead * together + known_6 - t_6 * together) * dim + i_24], i_23 < dim);
         let i_25 = start_2 + 4 * quarter_3 + 3;
         let i_26 = select(dim - 1, i_25, i_25 < dim);
-        let query_7 = start + row_3;
+        let query_7 = start + line_2;
         let known_7 = select(queries - 1, query_7, query_7 < queries);
         let t_7 = known_7 / together;
         four_3_2 = select(0.0, g[(batch * seq + t_7) * gStride + (kvHead * together + known_7 - t_7 * together) * dim + i_26], i_25 < dim);
         stagedRows_1[index_2] = vec4u(bitcast<u32>(four_0_2), bitcast<u32>(four_1_2), bitcast<u32>(four_2_2), bitcast<u32>(four_3_2));
       }
-      for (var i_27 = local_1; i_27 < 32; i_27 += 32) {
-        let index_3 = (i_27 >> 2u) * 5 + (i_27 & 3);
-        let column_3 = i_27 >> 2u;
+      for (var i_27 = i32(local_index); i_27 < 32; i_27 += 32) {
+        let line_3 = i_27 >> 2u;
         let quarter_4 = i_27 & 3;
+        let index_3 = line_3 * 5 + quarter_4;
         var four_0_3 = 0.0;
         var four_1_3 = 0.0;
         var four_2_3 = 0.0;
         var four_3_3 = 0.0;
         let i_28 = start_2 + 4 * quarter_4;
         let i_29 = select(dim - 1, i_28, i_28 < dim);
-        let key_4 = firstKey + column_3;
+        let key_4 = firstKey + line_3;
         four_0_3 = select(0.0, values[(batch * seq + select(seq - 1, key_4, key_4 < seq)) * valueStride + kvHead * dim + i_29], i_28 < dim);
         let i_30 = start_2 + 4 * quarter_4 + 1;
         let i_31 = select(dim - 1, i_30, i_30 < dim);
-        let key_5 = firstKey + column_3;
+        let key_5 = firstKey + line_3;
         four_1_3 = select(0.0, values[(batch * seq + select(seq - 1, key_5, key_5 < seq)) * valueStride + kvHead * dim + i_31], i_30 < dim);
         let i_32 = start_2 + 4 * quarter_4 + 2;
         let i_33 = select(dim - 1, i_32, i_32 < dim);
-        let key_6 = firstKey + column_3;
+        let key_6 = firstKey + line_3;
         four_2_3 = select(0.0, values[(batch * seq + select(seq - 1, key_6, key_6 < seq)) * valueStride + kvHead * dim + i_33], i_32 < dim);
         let i_34 = start_2 + 4 * quarter_4 + 3;
         let i_35 = select(dim - 1, i_34, i_34 < dim);
-        let key_7 = firstKey + column_3;
+        let key_7 = firstKey + line_3;
         four_3_3 = select(0.0, values[(batch * seq + select(seq - 1, key_7, key_7 < seq)) * valueStride + kvHead * dim + i_35], i_34 < dim);
         stagedColumns_1[index_3] = vec4u(bitcast<u32>(four_0_3), bitcast<u32>(four_1_3), bitcast<u32>(four_2_3), bitcast<u32>(four_3_3));
       }
       workgroupBarrier();
       let zero_1 = vec4u(0u, 0u, 0u, 0u);
-      let row_4 = i32(local_index) / 8;
-      let column_4 = i32(local_index) % 8;
+      let row_2 = i32(local_index) / 8;
+      let column_2 = i32(local_index) % 8;
       var rows_0_1 = zero_1;
       var columns_0_1 = zero_1;
       for (var quarter_5 = 0; quarter_5 < 4; quarter_5++) {
-        rows_0_1 = stagedRows_1[row_4 * 5 + quarter_5];
-        columns_0_1 = stagedColumns_1[column_4 * 5 + quarter_5];
+        rows_0_1 = stagedRows_1[row_2 * 5 + quarter_5];
+        columns_0_1 = stagedColumns_1[column_2 * 5 + quarter_5];
         let left_4 = bitcast<f32>(rows_0_1.x);
         acc_0_1 += left_4 * bitcast<f32>(columns_0_1.x);
         let left_5 = bitcast<f32>(rows_0_1.y);
@@ -273,10 +271,10 @@ fn attentionKeyGradient(
       }
       workgroupBarrier();
     }
-    let row_5 = i32(local_index) / 8;
-    let column_5 = i32(local_index) % 8;
+    let row_3 = i32(local_index) / 8;
+    let column_3 = i32(local_index) % 8;
     let dp = acc_0_1;
-    slopes[row_5 * 9 + column_5] = dp;
+    slopes[row_3 * 9 + column_3] = dp;
     workgroupBarrier();
     for (var pair = i32(local_index); pair < 32; pair += 32) {
       let query_8 = start + pair / 8;
