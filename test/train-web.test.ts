@@ -7,6 +7,7 @@ import type { Browser, Page } from "playwright-core";
 import { build, type PreviewServer, preview } from "vite";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { buildTraining, cosineRate, defineTraining, type TrainReport, train } from "../src/index.ts";
+import { alphabetConfig } from "./support/alphabet-model.ts";
 import { launchBrowser, serve } from "./support/browser.ts";
 
 const root = fileURLToPath(new URL("../examples/train-web", import.meta.url));
@@ -14,27 +15,7 @@ const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 
 const text = "abcdefgh".repeat(200);
 const training = defineTraining({
-  model: {
-    name: "alphabet",
-    architecture: "BitNetForCausalLM",
-    vocabularySize: 256,
-    hiddenSize: 32,
-    intermediateSize: 64,
-    layers: 1,
-    heads: 2,
-    keyValueHeads: 1,
-    headDim: 16,
-    normEpsilon: 1e-5,
-    ropeTheta: 10_000,
-    contextLength: 32,
-    activation: "relu2",
-    tiedHead: true,
-    attentionBias: false,
-    mlpBias: false,
-    quantized: true,
-    bosToken: null,
-    eosTokens: [],
-  },
+  model: alphabetConfig,
   text: [{ content: text }],
   steps: 40,
   batch: 4,

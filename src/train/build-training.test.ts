@@ -15,33 +15,14 @@ import {
   withSteps,
 } from "../../runtime/training/index.ts";
 import { parseRecipe } from "../../runtime/training/parse-recipe.ts";
+import { alphabetConfig } from "../../test/support/alphabet-model.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
 import type { BuildLimits } from "../compiler/build-limits.ts";
 import { buildTraining, cosineRate, defineTraining, type TrainingOptions, train } from "./index.ts";
 import { lossGraph } from "./train-step.ts";
 
 const options: TrainingOptions = {
-  model: {
-    name: "tiny",
-    architecture: "BitNetForCausalLM",
-    vocabularySize: 256,
-    hiddenSize: 32,
-    intermediateSize: 64,
-    layers: 1,
-    heads: 2,
-    keyValueHeads: 1,
-    headDim: 16,
-    normEpsilon: 1e-5,
-    ropeTheta: 10_000,
-    contextLength: 32,
-    activation: "relu2",
-    tiedHead: true,
-    attentionBias: false,
-    mlpBias: false,
-    quantized: true,
-    bosToken: null,
-    eosTokens: [],
-  },
+  model: { ...alphabetConfig, name: "tiny" },
   text: ["abc.txt"],
   steps: 30,
   batch: 4,

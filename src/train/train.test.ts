@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { loadLanguageModel } from "../../runtime/index.ts";
 import { Tokenizer } from "../../runtime/tokenizer.ts";
 import { byteTokenizerFiles, Windows } from "../../runtime/training/index.ts";
+import { alphabetConfig } from "../../test/support/alphabet-model.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { compileCheckpoint } from "../compiler/checkpoint.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
@@ -28,27 +29,7 @@ import {
   twoStageRate,
 } from "./index.ts";
 
-const config: LanguageModelConfig = {
-  name: "tiny",
-  architecture: "BitNetForCausalLM",
-  vocabularySize: 256,
-  hiddenSize: 32,
-  intermediateSize: 64,
-  layers: 1,
-  heads: 2,
-  keyValueHeads: 1,
-  headDim: 16,
-  normEpsilon: 1e-5,
-  ropeTheta: 10_000,
-  contextLength: 32,
-  activation: "relu2",
-  tiedHead: true,
-  attentionBias: false,
-  mlpBias: false,
-  quantized: true,
-  bosToken: null,
-  eosTokens: [],
-};
+const config: LanguageModelConfig = { ...alphabetConfig, name: "tiny" };
 
 let folder: string;
 beforeAll(async () => {

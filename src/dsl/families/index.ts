@@ -1,5 +1,5 @@
 import type { LanguageModel } from "../language-model.ts";
-import { invalidOption } from "../options.ts";
+import { invalidOption, knownOptions } from "../options.ts";
 import { bitnet } from "./bitnet.ts";
 import type { LanguageModelConfig } from "./config.ts";
 import { llama } from "./llama.ts";
@@ -35,18 +35,15 @@ const fields: { readonly [Field in keyof Required<LanguageModelConfig>]: "requir
 
 /**
  * The model of the family that a configuration names.
- * @throws BitloomError INVALID_OPTION naming all fields that are missing or unknown, and of the family's description
+ * @throws BitloomError INVALID_OPTION naming all fields that are missing, or one that is unknown, and of the family's description
  */
 export function languageModel(config: LanguageModelConfig): LanguageModel {
+  knownOptions("model", config, Object.keys(fields));
   const missing = Object.entries(fields).filter(
     ([field, need]) => need === "required" && config[field as keyof LanguageModelConfig] === undefined,
   );
   if (missing.length > 0) {
     throw invalidOption("model", `the fields ${missing.map(([field]) => field).join(", ")} besides`, config);
-  }
-  const unknown = Object.keys(config).filter((field) => !(field in fields));
-  if (unknown.length > 0) {
-    throw invalidOption(`model: ${unknown.join(", ")}`, `fields ${Object.keys(fields).join(", ")}`, unknown);
   }
   return config.architecture === "LlamaForCausalLM" ? llama(config) : bitnet(config);
 }
