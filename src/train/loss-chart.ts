@@ -62,6 +62,7 @@ export function lossChart(title: string, curves: readonly LossCurve[]): string {
     ({ name }, i) => `<tspan fill="${COLOURS[i % COLOURS.length]}">● ${escaped(name)}</tspan>`,
   );
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">
+<title>${escaped(title)}: cross-entropy in nats by step</title>
 <rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>
 <text x="${MARGIN.left}" y="20" font-size="14">${escaped(title)}: cross-entropy in nats by step</text>
 <text x="${WIDTH - MARGIN.right}" y="20" text-anchor="end" fill="#666">lines: training, points: held-out text; logarithmic</text>
