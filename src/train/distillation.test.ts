@@ -9,6 +9,7 @@ import { gradient, gradientName } from "../../ir/passes/gradient.ts";
 import { tensor } from "../../ir/tensor.ts";
 import { dense } from "../../ir/types.ts";
 import { verifyGraph } from "../../ir/verify.ts";
+import { byteTokenizerFiles } from "../../runtime/training/index.ts";
 import { tinyLlama, writeTinyLlama } from "../../test/support/llama-folder.ts";
 import { Random } from "../../test/support/random.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
@@ -152,6 +153,10 @@ describe("a training with a teacher", () => {
     await writeTinyLlama(join(folder, "llama"), config);
     await writeTinyLlama(join(folder, "other"), { ...config, vocabularySize: 258 });
     await writeTinyLlama(join(folder, "heads"), { ...config, heads: 2, keyValueHeads: 1, headDim: 8 });
+    await writeTinyLlama(join(folder, "renamed"), config);
+    const { "tokenizer.json": tokenizer } = byteTokenizerFiles();
+    const renamed = tokenizer!.replace('"a":97,"b":98', '"b":97,"a":98');
+    await writeFile(join(folder, "renamed", "tokenizer.json"), renamed);
     await convertCheckpoint(join(folder, "llama"), { out: join(folder, "bitnet") });
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -194,8 +199,17 @@ describe("a training with a teacher", () => {
     await expect(run(other, "parts", { resume: true })).rejects.toMatchObject({ code: "INVALID_OPTION" });
   }, 60_000);
 
+  test("is refused where the teacher's tokens are others, by the first of them", async () => {
+    await expect(run({ teacher: "renamed" }, "refused")).rejects.toMatchObject({
+      code: "INVALID_OPTION",
+      message: expect.stringContaining("`distill: teacher`"),
+      expected: expect.stringMatching(/^token 97 to be "b", as in .*renamed/),
+      received: expect.stringContaining('"a"'),
+    });
+  });
+
   test.each<[string, string, DistillOptions]>([
-    ["another vocabulary", "INVALID_OPTION", { teacher: "other" }],
+    ["another size of the vocabulary", "INVALID_OPTION", { teacher: "other" }],
     ["no such folder", "MISSING_FILE", { teacher: "nowhere" }],
     ["a layer there is not", "INVALID_OPTION", { teacher: "llama", layer: 1 }],
     ["other heads, and no relation heads", "INVALID_OPTION", { teacher: "heads" }],

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { LanguageModelConfig, RopeScaling } from "../dsl/families/config.ts";
 import { languageModel } from "../dsl/families/index.ts";
 
@@ -41,6 +42,30 @@ export function familyConfig(config: LanguageModelConfig): Readonly<Record<strin
     eos_token_id: config.eosTokens,
     ...(!isPlain && { quantization_config: quantization }),
   };
+}
+
+/** The first thing in which two configurations describe different models, with what each says of it. */
+export function firstDifference(
+  left: LanguageModelConfig,
+  right: LanguageModelConfig,
+): { readonly field: string; readonly left: unknown; readonly right: unknown } | undefined {
+  const [own, other] = [said(left), said(right)];
+  const field = [...new Set([...own.keys(), ...other.keys()])].find(
+    (name) => !isDeepStrictEqual(own.get(name), other.get(name)),
+  );
+  return field === undefined ? undefined : { field, left: own.get(field), right: other.get(field) };
+}
+
+/** What a configuration says by field, and what functions and tables say by layer; names say nothing. */
+function said(config: LanguageModelConfig): ReadonlyMap<string, unknown> {
+  const { name: _name, quantized: _quantized, correctionRanks = {}, ...fields } = config;
+  const quantized = new Set(bitLinears(config));
+  const projections = bitLinears({ ...config, quantized: true });
+  return new Map<string, unknown>([
+    ...Object.entries(fields),
+    ...projections.map((path) => [`quantized of ${path}`, quantized.has(path)] as const),
+    ...Object.entries(correctionRanks).map(([path, rank]) => [`correctionRanks of ${path}`, rank] as const),
+  ]);
 }
 
 function bitLinears(config: LanguageModelConfig): readonly string[] {

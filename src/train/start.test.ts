@@ -3,15 +3,17 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { byteTokenizerFiles } from "../../runtime/training/index.ts";
 import { checkpoints } from "../../test/support/checkpoints.ts";
 import { tinyLlama, writeTinyLlama } from "../../test/support/llama-folder.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { readFloats } from "../checkpoint/read-floats.ts";
-import { languageModel } from "../dsl/families/index.ts";
+import { type LanguageModelConfig, languageModel } from "../dsl/families/index.ts";
 import { applyAdapter, readAdapter } from "../quantize/adapter.ts";
 import { convertCheckpoint } from "../quantize/convert-checkpoint.ts";
 import { onlyCorrections } from "../quantize/trainable.ts";
 import { constantRate, defineTraining, type TrainingOptions, train } from "./index.ts";
+import { openStart } from "./start.ts";
 import { readTensors } from "./tensor-file.ts";
 
 const llama = { ...tinyLlama, vocabularySize: 256, layers: 1 };
@@ -21,6 +23,9 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "bitloom-start-test-"));
   await writeFile(join(folder, "text.txt"), "to be or not to be, ".repeat(60));
   await writeTinyLlama(join(folder, "llama"), llama);
+  for (const [name, text] of Object.entries(byteTokenizerFiles())) {
+    await writeFile(join(folder, "llama", name), text);
+  }
   await convertCheckpoint(join(folder, "llama"), { out: join(folder, "bitnet") });
   const corrections = { rankPercentage: 25, init: "zeros" } as const;
   await convertCheckpoint(join(folder, "bitnet"), { out: join(folder, "corrected"), corrections });
@@ -116,17 +121,36 @@ describe("from the folder of a converted model", () => {
 });
 
 describe("weights that cannot be trained are refused before anything is written", () => {
-  const config = { ...llama, quantized: true };
+  const config: LanguageModelConfig = { ...llama, architecture: "BitNetForCausalLM", quantized: true };
   test.each<[string, string, Partial<TrainingOptions>]>([
     ["no such folder", "MISSING_FILE", { weights: "nowhere" }],
-    ["another shape", "SHAPE_MISMATCH", { model: { ...config, intermediateSize: 32 } }],
-    ["a missing tensor", "MISSING_TENSOR", { model: { ...config, layers: 2 } }],
+    ["another shape", "SHAPE_MISMATCH", { model: languageModel({ ...config, intermediateSize: 32 }) }],
+    ["a missing tensor", "MISSING_TENSOR", { model: languageModel({ ...config, layers: 2 }) }],
+    ["another tokenizer", "INVALID_OPTION", { tokenizer: { vocabulary: 300 } }],
     ["a sequence beyond the context", "INVALID_OPTION", { sequence: 33 }],
     ["nothing to train", "INVALID_OPTION", { trainable: () => false }],
     ["a path there is not", "INVALID_OPTION", { trainable: ["model.norm.weight", "model.norm.bias"] }],
   ])("%s", async (_, code, changed) => {
     await expect(run(of(changed), "refused")).rejects.toMatchObject({ code });
     await expect(readFile(join(folder, "refused"))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  const others: readonly [string, Partial<LanguageModelConfig>][] = [
+    ["ropeTheta", { ropeTheta: 500_000 }],
+    ["quantized of model.layers.0.mlp.up_proj", { quantized: (path) => !path.endsWith("up_proj") }],
+    ["eosTokens", { eosTokens: [] }],
+  ];
+  test("a model that config.json beside them says otherwise", async () => {
+    const equal = await openStart(of({ model: config }), folder);
+    await equal.weights.close();
+    expect(equal.config).toMatchObject({ rope_theta: 10_000 });
+    for (const [field, changed] of others) {
+      await expect(openStart(of({ model: { ...config, ...changed } }), folder), field).rejects.toMatchObject({
+        code: "INVALID_OPTION",
+        message: expect.stringMatching(/`model`.+`weights`/),
+        expected: expect.stringContaining(`${field} to be `),
+      });
+    }
   });
 
   test("packed ones, with the hint to take latent ones", async () => {

@@ -16,9 +16,10 @@ import { invalidOption } from "../dsl/options.ts";
 import { trainable } from "../quantize/trainable.ts";
 import type { CompileTrainingOptions } from "./compile-training.ts";
 import { type DistillationTerms, distilled, TEACHER } from "./distillation.ts";
-import { familyConfig } from "./family-config.ts";
+import { familyConfig, firstDifference } from "./family-config.ts";
 import { planQuantization, type TrainedQuantization } from "./quantization.ts";
 import { requireContext, type Training } from "./training.ts";
+import type { VocabularyFolder } from "./vocabulary.ts";
 
 /** What a training starts from. */
 export interface TrainingStart {
@@ -36,6 +37,8 @@ export interface TrainingStart {
   readonly config: TrainingRecipe["config"];
   /** As the training has it, or the folder of `weights`; undefined where tokens are bytes. */
   readonly tokenizer: Training["tokenizer"];
+  /** Folders that some of the weights are from, which have to know the tokenizer's tokens. */
+  readonly vocabularies: readonly VocabularyFolder[];
 }
 
 /** A model to distil from; its parameters are among the start's weights. */
@@ -55,7 +58,7 @@ export interface TrainingTeacher {
  *   would be trained
  */
 export async function openStart(training: Training, base: string): Promise<TrainingStart> {
-  const { weights: path, tokenizer } = training;
+  const { weights: path, tokenizer, distill } = training;
   const folder = path === undefined ? undefined : resolve(base, path);
   const opened = await openModel(training, folder);
   const { model, weights } = opened;
@@ -76,6 +79,12 @@ export async function openStart(training: Training, base: string): Promise<Train
       trained,
       quantization,
       tokenizer: tokenizer ?? tokenizerOf(folder),
+      vocabularies: [
+        ...(folder === undefined ? [] : [{ option: "weights", folder }]),
+        ...(distill === undefined
+          ? []
+          : [{ option: "distill: teacher", folder: resolve(base, distill.teacher) }]),
+      ],
     };
   } catch (error) {
     await weights.close();
@@ -125,12 +134,23 @@ export function stepOf(
   };
 }
 
+/** A family's configuration beside weights has to be theirs; a model of one's own takes what fits it. */
 async function openModel(
-  { model, config, seed }: Training,
+  { model, config: described, seed }: Training,
   folder: string | undefined,
 ): Promise<Pick<TrainingStart, "model" | "weights" | "config">> {
-  if (model === undefined) {
+  const isSaid = folder !== undefined && existsSync(join(folder, "config.json"));
+  if (model === undefined || (isSaid && described !== undefined)) {
     const { config, source } = await openCheckpoint(folder!);
+    const other = described && firstDifference(described, config);
+    if (other !== undefined) {
+      await source.close();
+      throw new BitloomError("INVALID_OPTION", "`model` is another one than `weights` are of", {
+        expected: `${other.field} to be ${JSON.stringify(other.right) ?? "left out"}, as in ${join(folder!, "config.json")}`,
+        received: JSON.stringify(other.left) ?? "nothing",
+        hint: "Leave `model` out, which takes what config.json says; or `weights`, which begins with random ones.",
+      });
+    }
     const { bosToken, eosTokens } = config;
     const said = (await readJson(join(folder!, "config.json"))) as object;
     // Weights are saved in f32, and what generation_config.json has to say is said here.
@@ -141,7 +161,7 @@ async function openModel(
     folder === undefined
       ? memorySource(new Map(firstParameters({ parameters: model.parameters(), seed })))
       : await safetensorsSource(folder);
-  return { model, weights, config: config ? familyConfig(config) : null };
+  return { model, weights, config: described ? familyConfig(described) : null };
 }
 
 /** An earlier run leaves its tokenizer beside its weights. */

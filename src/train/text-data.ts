@@ -8,6 +8,7 @@ import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
 import { openTokenizer, splitText, type TextWindows, tokenize } from "../../runtime/training/text.ts";
 import { learnBytePairs } from "./byte-pairs.ts";
 import type { Training } from "./training.ts";
+import { requireSameVocabulary, type VocabularyFolder } from "./vocabulary.ts";
 
 /** The text of a training as tokens, and what makes text of them again. */
 export interface TextData extends TextWindows {
@@ -17,18 +18,22 @@ export interface TextData extends TextWindows {
   readonly files: Readonly<Record<string, string>>;
 }
 
+/** What a training's text is made tokens of with. */
+export interface TextSource extends Pick<Training, "text" | "tokenizer"> {
+  /** Folders of weights that have to know the tokenizer's tokens. */
+  readonly vocabularies: readonly VocabularyFolder[];
+}
+
 /**
  * Reads and tokenizes a training's text.
  * @param base the folder that its paths are relative to
  * @throws BitloomError MISSING_FILE, CORRUPT_FILE for a tokenizer, INVALID_OPTION for a vocabulary it does not fit,
  *   INVALID_INPUT for too little text
  */
-export async function readText(
-  source: Pick<Training, "text" | "tokenizer">,
-  recipe: TrainingRecipe,
-  base: string,
-): Promise<TextData> {
+export async function readText(source: TextSource, recipe: TrainingRecipe, base: string): Promise<TextData> {
   const files = await tokenizerFiles(source, base);
+  const { vocabularies } = source;
+  for (const of of vocabularies) await requireSameVocabulary(JSON.parse(files["tokenizer.json"]!), of);
   const tokens = tokenize(await readTexts(source, base), recipe, await openTokenizer(files));
   return {
     ...splitText(tokens, recipe),

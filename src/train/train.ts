@@ -105,7 +105,7 @@ export async function train(training: Training, options: TrainOptions): Promise<
   const start = await openStart(training, base);
   try {
     const recipe = recipeOf(training, start);
-    const data = await readText({ text: training.text, tokenizer: start.tokenizer }, recipe, base);
+    const data = await readText({ ...start, text: training.text }, recipe, base);
     const entries = entriesOf(training, start);
     const identity = identityOf(recipe, data, start, entries);
     const { device } = options;

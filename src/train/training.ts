@@ -18,7 +18,7 @@ export type TrainingText = string | { readonly content: string };
 export interface TrainingOptions {
   /**
    * A family's configuration, or a model of one's own, whose weights are then saved without config.json. Default: what
-   * config.json in `weights` says.
+   * config.json in `weights` says, from which a configuration may not differ.
    */
   readonly model?: LanguageModelConfig | LanguageModel;
   /**
@@ -78,7 +78,10 @@ export interface TrainingOptions {
 }
 
 export interface DistillOptions extends DistillationTerms {
-  /** A checkpoint's folder, in whatever form its weights are, with the vocabulary of the model that is trained. */
+  /**
+   * A checkpoint's folder, in whatever form its weights are, with the vocabulary of the model that is trained: its
+   * tokenizer.json is compared, where there is one.
+   */
   readonly teacher: string;
 }
 
