@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -11,12 +12,15 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 const program = `
 import { interruptible } from "./interrupt.mjs";
 import { BitloomError } from "./errors.mjs";
+import { withTemporaryFolder } from "./temporary.mjs";
 import { setTimeout } from "node:timers/promises";
 
 process.stdout.on("error", () => {});
-await interruptible(async (signal) => {
-  process.stdout.write("working\\n");
+await interruptible(async (signal) => withTemporaryFolder("bitloom-interrupt-test", async (folder) => {
+  process.stdout.write(folder + "\\n");
   try {
+    signal.addEventListener("abort", () => process.stdout.write("stopping\\n"));
+    while (process.argv[2] === "lingers") await setTimeout(5);
     while (!signal.aborted) {
       await setTimeout(5);
       if (process.argv[2] === "writes") process.stdout.write("more\\n");
@@ -25,7 +29,7 @@ await interruptible(async (signal) => {
   } finally {
     process.stderr.write("cleaned up\\n");
   }
-}).catch(({ code }) => process.stderr.write(code));
+})).catch(({ code }) => process.stderr.write(code));
 `;
 
 let folder: string;
@@ -33,7 +37,11 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "bitloom-interrupt-"));
   const source = (path: string) => fileURLToPath(new URL(path, import.meta.url));
   const bundle = await rolldown({
-    input: { interrupt: source("./interrupt.ts"), errors: source("../../errors/index.ts") },
+    input: {
+      interrupt: source("./interrupt.ts"),
+      errors: source("../../errors/index.ts"),
+      temporary: source("../files/temporary.ts"),
+    },
     platform: "node",
     logLevel: "silent",
   });
@@ -50,18 +58,28 @@ async function ended(mode: string, end: (child: ReturnType<typeof spawn>) => voi
   child.stderr.on("data", (data) => {
     errors += data;
   });
-  await once(child.stdout, "data");
+  const [said] = await once(child.stdout, "data");
   end(child);
   child.stdout.resume();
   const [status] = await once(child, "close");
+  expect(existsSync(String(said).trim()), "the temporary folder").toBe(false);
   return { status, errors };
 }
 
 it.skipIf(process.platform === "win32").each([
   ["Ctrl-C", "SIGINT", 130],
   ["a polite kill", "SIGTERM", 143],
+  ["the end of its terminal", "SIGHUP", 129],
 ] as const)("lets work clean up after %s, without a message", async (_, signal, status) => {
   expect(await ended("waits", (child) => child.kill(signal))).toEqual({ status, errors: "cleaned up\n" });
+});
+
+it.skipIf(process.platform === "win32")("ends lingering work at the second signal", async () => {
+  const twice = (child: ReturnType<typeof spawn>) => {
+    child.stdout!.once("data", () => child.kill("SIGTERM"));
+    child.kill("SIGINT");
+  };
+  expect(await ended("lingers", twice)).toEqual({ status: 143, errors: "" });
 });
 
 it("ends work whose output nobody reads any more", async () => {

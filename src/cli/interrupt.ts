@@ -1,19 +1,23 @@
 import { BitloomError } from "../../errors/index.ts";
 
 /** What a shell reports of a process that such a signal ended. */
-const exitCodes = { SIGINT: 130, SIGPIPE: 141, SIGTERM: 143 } as const;
+const exitCodes = { SIGHUP: 129, SIGINT: 130, SIGPIPE: 141, SIGTERM: 143 } as const;
 type Reason = keyof typeof exitCodes;
+const signals = ["SIGHUP", "SIGINT", "SIGTERM"] as const;
 
 /**
- * Does work that ends cleanly, without a message, at Ctrl-C, at a polite kill, and when nobody reads the output
- * any more (`| head`). A second signal ends the process at once.
+ * Does work that ends cleanly, without a message, at Ctrl-C, at a polite kill, when its terminal closes, and when
+ * nobody reads the output any more (`| head`). A second signal ends the process at once, in which temporary files go.
  */
 export async function interruptible(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const controller = new AbortController();
   const { signal } = controller;
-  const abort = (reason: Reason) => controller.abort(reason);
-  const closed = () => abort("SIGPIPE");
-  process.once("SIGINT", abort).once("SIGTERM", abort);
+  const abort = (reason: Reason) => {
+    if (signal.aborted) process.exit(exitCodes[reason]);
+    controller.abort(reason);
+  };
+  const closed = () => controller.abort("SIGPIPE");
+  for (const name of signals) process.on(name, abort);
   process.stdout.once("error", closed);
   try {
     await work(signal);
@@ -21,7 +25,7 @@ export async function interruptible(work: (signal: AbortSignal) => Promise<void>
     if (!(signal.aborted && error instanceof BitloomError && error.code === "ABORTED")) throw error;
     process.exitCode = exitCodes[signal.reason as Reason];
   } finally {
-    process.off("SIGINT", abort).off("SIGTERM", abort);
+    for (const name of signals) process.off(name, abort);
     process.stdout.off("error", closed);
   }
 }

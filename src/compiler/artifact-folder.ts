@@ -1,10 +1,12 @@
-import { createHash, randomBytes } from "node:crypto";
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, rmdir } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
 import { artifactPath, CHUNK_BYTES, type Manifest } from "../../runtime/manifest.ts";
+import { holdTemporary, releaseTemporary, removeTemporary } from "../files/temporary.ts";
+import { hiddenBeside, requireWritable, writeFailed } from "../files/whole-file.ts";
 
 type FileEntry = Manifest["files"][number];
 
@@ -82,12 +84,20 @@ export class ArtifactFolder {
     this.#outermost = outermost;
   }
 
+  /** Throws what `create` would, and makes nothing. */
+  static async requireRoom(path: string): Promise<void> {
+    const destination = resolve(path);
+    await refuseToReplace(destination);
+    await requireWritable(dirname(destination));
+  }
+
   /** Throws WRITE_FAILED where the destination cannot be written, or holds something that is no artifact. */
   static async create(path: string): Promise<ArtifactFolder> {
     const destination = resolve(path);
     await refuseToReplace(destination);
-    const staging = join(dirname(destination), `.${basename(destination)}.${randomBytes(6).toString("hex")}`);
+    const staging = await holdTemporary(hiddenBeside(destination));
     const outermost = await makeFolders(staging).catch((cause) => {
+      releaseTemporary(staging);
       throw writeFailed(`cannot create a folder in ${dirname(destination)}`, cause);
     });
     return new ArtifactFolder(destination, staging, outermost);
@@ -130,6 +140,7 @@ export class ArtifactFolder {
   /** Puts the artifact in its place. */
   async commit(): Promise<void> {
     const old = `${this.#staging}.old`;
+    releaseTemporary(this.#staging);
     const replaced = await rename(this.#destination, old).then(
       () => true,
       () => false,
@@ -146,7 +157,7 @@ export class ArtifactFolder {
   /** Removes everything written so far, and the folders made on the way to it. */
   async discard(): Promise<void> {
     await Promise.all([...this.#open].map((file) => file.discard()));
-    await rm(this.#staging, { recursive: true, force: true });
+    await removeTemporary(this.#staging);
     for (let folder = this.#staging; folder !== this.#outermost; ) {
       folder = dirname(folder);
       const isEmpty = await rmdir(folder).then(
@@ -201,10 +212,3 @@ const artifactFiles = z.object({
   format: z.literal("bitloom"),
   files: z.array(z.object({ path: z.string() })),
 });
-
-function writeFailed(summary: string, cause: unknown): BitloomError {
-  return new BitloomError("WRITE_FAILED", summary, {
-    cause,
-    ...(cause instanceof Error && { received: cause.message }),
-  });
-}

@@ -85,7 +85,7 @@ export async function compile(model: AnyModel, options: CompileOptions): Promise
   const limits = buildLimits(options);
   const started = performance.now();
   // Whether it can be written is known at once, and compiling takes a while.
-  await (await ArtifactFolder.create(out)).discard();
+  await ArtifactFolder.requireRoom(out);
   onProgress?.({ stage: "compiling the graph" });
   const counts = new Map<string, number>();
   const graphs = lowerModel(model, weights, {

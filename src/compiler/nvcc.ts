@@ -1,10 +1,10 @@
 import { execFile, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { BitloomError } from "../../errors/index.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
+import { withTemporaryFolder } from "../files/temporary.ts";
 
 const run = promisify(execFile);
 
@@ -38,9 +38,8 @@ export async function runNvcc(
   options: readonly string[] = [],
   signal?: AbortSignal,
 ): Promise<{ readonly bytes: Uint8Array; readonly said: string }> {
-  const folder = await mkdtemp(join(tmpdir(), "bitloom-nvcc-"));
-  const [input, output] = [join(folder, "kernels.cu"), join(folder, `kernels.${kind}`)];
-  try {
+  return withTemporaryFolder("bitloom-nvcc", async (folder) => {
+    const [input, output] = [join(folder, "kernels.cu"), join(folder, `kernels.${kind}`)];
     await writeFile(input, source);
     const flags = [`-${kind}`, `-arch=${architecture}`, "-std=c++17", ...options, "-o", output, input];
     const { status, said } = await runGroup("nvcc", flags, signal);
@@ -50,9 +49,7 @@ export async function runNvcc(
       received: said.trim() || `exit status ${status}`,
       hint: "Build without the target cuda, and report this with the artifact's kernels folder.",
     });
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 /** Runs a program that starts others; all of them end where the signal says so. */

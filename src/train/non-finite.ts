@@ -1,5 +1,3 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { schedule } from "../../codegen/schedule/schedule.ts";
 import { formatLocation, type Graph, type Node, topologicalOrder } from "../../ir/graph.ts";
@@ -9,6 +7,7 @@ import type { TensorInputs } from "../../runtime/session.ts";
 import type { Tensor } from "../../runtime/tensors.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
 import { writeArtifact } from "../compiler/artifact.ts";
+import { withTemporaryFolder } from "../files/temporary.ts";
 import { mul, total } from "./expressions.ts";
 
 export interface NonFiniteOperands {
@@ -49,8 +48,7 @@ export async function firstNonFinite(
     states: graph.states.map(({ value }) => ({ value, next: value })),
     outputs: probes.map(({ value }, i) => ({ name: `p${i}`, value: total(mul(value, 0)) })),
   };
-  const folder = await mkdtemp(join(tmpdir(), "bitloom-non-finite-"));
-  try {
+  return withTemporaryFolder("bitloom-non-finite", async (folder) => {
     const plan = await schedule({ run: runForwardPipeline(probed) }, { targets: ["wasm"], maxThreads: 1 });
     const out = join(folder, "probes");
     await writeArtifact(plan, { out, name: graph.name, weights, cudaArchitectures: [], files: {} });
@@ -63,9 +61,7 @@ export async function firstNonFinite(
     } finally {
       await model.dispose();
     }
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  });
 }
 
 function describeNode({ op, results: [result], operands, location }: Node): string {

@@ -1,6 +1,6 @@
 import { type Tensors, tensorFile } from "../../runtime/training/model-files.ts";
 import { openSafetensors } from "../checkpoint/safetensors.ts";
-import { writeWhole } from "./whole-file.ts";
+import { writeWhole } from "../files/whole-file.ts";
 
 /** Writes f32 tensors as one safetensors file, which appears whole. @throws BitloomError WRITE_FAILED */
 export function writeTensors(

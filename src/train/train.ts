@@ -1,7 +1,5 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { BitloomError } from "../../errors/index.ts";
@@ -25,6 +23,8 @@ import { type FilePieces, modelFiles } from "../../runtime/training/model-files.
 import { readFloats } from "../checkpoint/read-floats.ts";
 import { memorySource, type ParameterSource } from "../checkpoint/source.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
+import { withTemporaryFolder } from "../files/temporary.ts";
+import { requireWritable, writeWhole } from "../files/whole-file.ts";
 import { adapterFiles } from "../quantize/adapter.ts";
 import { onlyCorrections } from "../quantize/trainable.ts";
 import { setCurrentLambda } from "./lambda.ts";
@@ -37,7 +37,6 @@ import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
 import { lossGraph, stepOptions, type TrainingEntries, trainingEntries } from "./train-step.ts";
 import type { Training } from "./training.ts";
-import { requireWritable, writeWhole } from "./whole-file.ts";
 
 const CHECKPOINT = "checkpoint.safetensors";
 
@@ -111,11 +110,9 @@ export async function train(training: Training, options: TrainOptions): Promise<
     const { device } = options;
     await requireWritable(out);
     const run = resume ? await readRun(checkpoint, { identity, device }) : await newRun(start, identity);
-    const folder = await mkdtemp(join(tmpdir(), "bitloom-train-"));
-    const where = { ...options, device: run.device ?? device, folder };
     // The artifact may be as large as the weights, and once it is loaded nothing reads it.
-    const model = await openStep(start.model, stepOf(training, start), where).finally(() =>
-      rm(folder, { recursive: true, force: true }),
+    const model = await withTemporaryFolder("bitloom-train", (folder) =>
+      openStep(start.model, stepOf(training, start), { ...options, device: run.device ?? device, folder }),
     );
     try {
       return await runOn(model, training, start, recipe, data, entries, run, options);

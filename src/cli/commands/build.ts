@@ -1,11 +1,13 @@
-import { mkdtemp, rm, stat } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { stat } from "node:fs/promises";
+import { dirname, resolve } from "node:path";
 import { formatBytes } from "../../../codegen/schedule/bytes.ts";
 import type { TargetName } from "../../../codegen/schedule/plan.ts";
 import { BitloomError } from "../../../errors/index.ts";
 import type { TargetReport } from "../../compiler/artifact.ts";
 import { type CompileReport, compile } from "../../compiler/compile.ts";
 import type { HeadStorage } from "../../compiler/lower.ts";
+import { holdTemporary, removeTemporary } from "../../files/temporary.ts";
+import { hiddenBeside } from "../../files/whole-file.ts";
 import { buildTraining } from "../../train/build-training.ts";
 import { isTraining, type Training } from "../../train/training.ts";
 import { compareLogits } from "../compare-logits.ts";
@@ -139,8 +141,7 @@ async function compileTo(
 /** How far the logits are from those with the head as the weights have it, which is built for as long as it takes. */
 async function describeChange(subject: Subject, signal: AbortSignal, options: BuildOptions): Promise<string> {
   const { out } = options;
-  const folder = await mkdtemp(join(dirname(resolve(out)), `.${basename(out)}.compare-`));
-  const reference = join(folder, "reference");
+  const reference = await holdTemporary(hiddenBeside(`${resolve(out)}.compare`));
   const progress = new Progress();
   try {
     progress.update("building the unchanged head to compare with");
@@ -152,7 +153,7 @@ async function describeChange(subject: Subject, signal: AbortSignal, options: Bu
     );
   } finally {
     progress.clear();
-    await rm(folder, { recursive: true, force: true });
+    await removeTemporary(reference);
   }
 }
 

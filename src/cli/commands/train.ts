@@ -28,7 +28,13 @@ export async function train(
   await interruptible(async (signal) => {
     const progress = new Progress();
     progress.update("compiling the training step");
+    let isCompiled = false;
     let done = 0;
+    signal.addEventListener("abort", () => {
+      if (!isCompiled) return;
+      progress.clear();
+      process.stderr.write("stopping with a checkpoint after this step; once more stops at once, without\n");
+    });
     try {
       const report = await trainModel(training, {
         out,
@@ -37,6 +43,7 @@ export async function train(
         ...(resume && { resume }),
         ...(threads !== undefined && { threads }),
         onCompiled: ({ memoryBytes, recomputes }) => {
+          isCompiled = true;
           progress.clear();
           const how = recomputes ? ", computing activations again" : "";
           process.stderr.write(`a step takes ${formatBytes(memoryBytes)}${how}\n`);
