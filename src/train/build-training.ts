@@ -8,6 +8,7 @@ import { recipeOf } from "./recipe.ts";
 import { openStart, stepOf } from "./start.ts";
 import { tokenizerFiles } from "./text-data.ts";
 import type { Training } from "./training.ts";
+import { defaultWarning, type OnTrainingWarning } from "./warning.ts";
 
 export interface BuildTrainingOptions extends BuildLimits, Pick<CompileTrainingOptions, "verify"> {
   /** The artifact's folder; an artifact that is there is replaced, anything else is an error. */
@@ -16,6 +17,8 @@ export interface BuildTrainingOptions extends BuildLimits, Pick<CompileTrainingO
   readonly base?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CompileProgress) => void;
+  /** Told of what may not be meant. Default: `console.warn`. */
+  readonly onWarning?: OnTrainingWarning;
 }
 
 /** What a build made of a training, for people. */
@@ -33,7 +36,7 @@ export interface BuildTrainingReport {
  */
 export async function buildTraining(
   training: Training,
-  { base = ".", ...options }: BuildTrainingOptions,
+  { base = ".", onWarning = defaultWarning, ...options }: BuildTrainingOptions,
 ): Promise<BuildTrainingReport> {
   if (training.distill !== undefined) {
     throw new BitloomError("INVALID_OPTION", "A training with a teacher cannot be built, for its weights", {
@@ -43,6 +46,7 @@ export async function buildTraining(
   const start = await openStart(training, base);
   const { model, weights, trained, digest, tokenizer } = start;
   try {
+    for (const warning of start.warnings) onWarning(warning);
     if (digest !== undefined || trained.length < model.parameters().length) {
       throw new BitloomError(
         "INVALID_OPTION",

@@ -5,9 +5,10 @@ import { type Graph, topologicalOrder, type Value } from "../../ir/graph.ts";
 import { wholeSequences } from "../../ir/passes/whole-sequences.ts";
 import { rebuild } from "../../ir/rewrite.ts";
 import type { LanguageModel } from "../dsl/language-model.ts";
-import { invalidOption, knownOptions, positiveInteger, positiveNumber } from "../dsl/options.ts";
+import { checkOptions, invalidOption } from "../dsl/options.ts";
 import { add, mul, one } from "./expressions.ts";
 import { crossEntropyLoss, divergence } from "./loss.ts";
+import { distillationRows, distillationWeightRows } from "./training-options.ts";
 
 export interface DistillationTerms {
   /** What both sides' logits are divided by. Default 5. */
@@ -36,23 +37,8 @@ export const EVALUATION = "evaluation";
 
 /** @throws BitloomError INVALID_OPTION */
 export function checkDistillation(terms: DistillationTerms): void {
-  knownOptions("distill", terms, ["temperature", "weights", "layer", "teacherLayer", "heads"]);
-  const { temperature, weights = {}, heads } = terms;
-  knownOptions("distill: weights", weights, ["logits", "attention"]);
-  if (temperature !== undefined) positiveNumber("distill: temperature", temperature);
-  if (heads !== undefined) positiveInteger("distill: heads", heads);
-  for (const name of ["logits", "attention"] as const) {
-    const weight = weights[name];
-    if (weight !== undefined && !(Number.isFinite(weight) && weight >= 0)) {
-      throw invalidOption(`distill: weights.${name}`, "a finite number of at least 0", weight);
-    }
-  }
-  for (const name of ["layer", "teacherLayer"] as const) {
-    const layer = terms[name];
-    if (layer !== undefined && !(Number.isInteger(layer) && layer >= 0)) {
-      throw invalidOption(`distill: ${name}`, "a layer, counted from 0", layer);
-    }
-  }
+  checkOptions(terms, distillationRows, "distill");
+  checkOptions(terms.weights ?? {}, distillationWeightRows, "distill: weights");
 }
 
 /**

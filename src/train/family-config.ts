@@ -68,7 +68,8 @@ function said(config: LanguageModelConfig): ReadonlyMap<string, unknown> {
   ]);
 }
 
-function bitLinears(config: LanguageModelConfig): readonly string[] {
+/** The paths of a configuration's BitLinears. */
+export function bitLinears(config: LanguageModelConfig): readonly string[] {
   const weights = languageModel(config)
     .parameters()
     .filter(({ kind }) => kind === "bitLinear");

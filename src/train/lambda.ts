@@ -79,8 +79,8 @@ let globalWarmup: LambdaSchedule | undefined;
 let current = 1;
 
 /**
- * Has trainings that are defined from now on without a `quantization.lambda` of their own follow a schedule; `undefined`
- * turns it off again, as it is at first.
+ * Has trainings that start from now on without a `quantization.lambda` of their own follow a schedule; `undefined` turns it
+ * off again, as it is at first.
  * @throws BitloomError INVALID_OPTION
  */
 export function setGlobalLambdaWarmup(schedule: LambdaSchedule | undefined): void {

@@ -1,5 +1,8 @@
 import { positiveInteger, positiveNumber } from "../dsl/options.ts";
 
+/** What an error has to say that names a step of a schedule. */
+export const STEPS_COUNT = "Steps count from 1, as progress does; the first argument of a schedule, from 0.";
+
 /** The learning rate of a step, counted from 0, in a run of so many steps. */
 export type LearningRate = (step: number, steps: number) => number;
 

@@ -14,6 +14,7 @@ import {
   lowerTheStep,
   whereShort,
 } from "./compile-training.ts";
+import { defaultWarning, type OnTrainingWarning } from "./warning.ts";
 
 /** What a step takes. */
 export interface CompiledStep {
@@ -23,10 +24,11 @@ export interface CompiledStep {
   readonly recomputes: boolean;
 }
 
-export interface OpenStepOptions extends Pick<LoadOptions, "device" | "threads" | "signal" | "onWarning"> {
+export interface OpenStepOptions extends Pick<LoadOptions, "device" | "threads" | "signal"> {
   /** Takes the artifact; it may go as soon as the model is there. */
   readonly folder: string;
   readonly onCompiled?: (step: CompiledStep) => void;
+  readonly onWarning?: OnTrainingWarning;
 }
 
 /**
@@ -40,7 +42,7 @@ export async function openStep(
   step: Omit<CompileTrainingOptions, "out" | "targets">,
   options: OpenStepOptions,
 ): Promise<Model> {
-  const { device = "wasm", folder, signal, onWarning, onCompiled } = options;
+  const { device = "wasm", folder, signal, onCompiled, onWarning = defaultWarning } = options;
   const { threads = Math.min(availableParallelism(), DEFAULT_MAX_THREADS) } = options;
   if (!["auto", "cuda", "webgpu", "wasm"].includes(device)) {
     throw invalidOption("device", '"auto", "cuda", "webgpu" or "wasm"', device);
@@ -66,8 +68,7 @@ export async function openStep(
     } catch (error) {
       if (!mayRunElsewhere(error)) throw error;
       const message = `Not training on ${name}: ${error.message.split("\n", 1)[0]}.`;
-      const tell = onWarning ?? (({ message }) => console.warn(`bitloom: ${message}`));
-      tell({ code: name === "cuda" ? "NO_CUDA" : "NO_WEBGPU", message });
+      onWarning({ code: name === "cuda" ? "NO_CUDA" : "NO_WEBGPU", message });
     }
   }
   return open("wasm");

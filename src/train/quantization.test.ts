@@ -88,12 +88,12 @@ describe("the lambdas of a run", () => {
     ['quantization: layers["layers.0.up"]', { layers: { "layers.0.up": "linear" } }],
     ['quantization: layers["layers.1"]', { layers: { "layers.1": 1 } }],
     ["quantization: ste", { ste: "hard" }],
-    ["quantization: ste.temperature", { ste: { kind: "soft", temperature: 0 } }],
+    ["quantization: ste", { ste: { kind: "soft", temperature: 0 } }],
     ["quantization: noise", { noise: "white", lambda: () => 0 }],
     ["quantization: noise", { noise: "uniform" }],
     ["quantization: off", { off: ["layers.0"] }],
-    ["lambda of layers.0.up in step 2", { lambda: (step: number) => step }],
-    ["lambda of layers.0.up in step 0", { lambda: () => undefined }],
+    ["lambda of layers.0.up in step 3", { lambda: (step: number) => step }],
+    ["lambda of layers.0.up in step 1", { lambda: () => undefined }],
   ])("is refused by the name of the option: %s", (name, options) => {
     expect(() => plan(options as QuantizationOptions)).toThrow(named(name));
   });
@@ -116,9 +116,13 @@ describe("the global warm-up", () => {
     expect(getGlobalLambdaWarmup()).toBeUndefined();
     expect(getCurrentLambda()).toBe(1);
     const warmup = lambdaWarmup({ steps: 2 });
+    // What counts is what it is when a training starts, not when it was described.
+    const described = checkQuantization({});
+    const planned = () => planQuantization(described, parameters, 3).lambdas?.mean;
+    expect(planned()).toBeUndefined();
     setGlobalLambdaWarmup(warmup);
     expect(getGlobalLambdaWarmup()).toBe(warmup);
-    expect(plan({}).lambdas!.mean).toEqual([0, 0.5, 1]);
+    expect(planned()).toEqual([0, 0.5, 1]);
     expect(plan({ lambda: () => 1 }).lambdas).toBeUndefined();
   });
 });

@@ -1,14 +1,17 @@
 import type { LayerLambdas, MixOptions } from "../../ir/passes/mix-quantization.ts";
 import type { Estimator, Noise } from "../../ir/passes/mixture.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
-import { invalidOption, knownOptions, oneOf, positiveNumber } from "../dsl/options.ts";
+import { checkOptions, invalidOption } from "../dsl/options.ts";
 import { getGlobalLambdaWarmup, type LambdaSchedule, type LayerPlace } from "./lambda.ts";
+import { STEPS_COUNT } from "./learning-rate.ts";
+import { quantizationRows } from "./training-options.ts";
 
 /** How a training quantizes. What is saved, and what held-out text is evaluated with, is quantized in full. */
 export interface QuantizationOptions {
   /**
    * How much of quantization there is in each step. While it is below 1 anywhere, steps compute with floats and cost
-   * accordingly; from then on they are those of a training without. Default: that of `setGlobalLambdaWarmup`, or 1.
+   * accordingly; from then on they are those of a training without. Default: that of `setGlobalLambdaWarmup` when the
+   * training starts, or 1.
    */
   readonly lambda?: LambdaSchedule;
   /**
@@ -26,7 +29,8 @@ export interface QuantizationOptions {
 
 /** Options that are in order. */
 export interface CheckedQuantization {
-  readonly lambda: LambdaSchedule;
+  /** Undefined: what the global warm-up is when the training starts. */
+  readonly lambda: LambdaSchedule | undefined;
   /** The longest path first. */
   readonly layers: readonly { readonly part: string; readonly schedule: LambdaSchedule }[];
   readonly estimator: Estimator;
@@ -54,44 +58,16 @@ const SOFT: Estimator = { kind: "soft", temperature: 4 };
 
 /** @throws BitloomError INVALID_OPTION naming the option */
 export function checkQuantization(options: QuantizationOptions): CheckedQuantization {
-  knownOptions("quantization", options, ["lambda", "layers", "ste", "noise", "off"]);
-  const {
-    lambda = getGlobalLambdaWarmup() ?? (() => 1),
-    layers = {},
-    ste = "identity",
-    noise,
-    off,
-  } = options;
-  requireSchedule("quantization: lambda", lambda);
-  if (typeof layers !== "object" || layers === null) {
-    throw invalidOption("quantization: layers", "schedules by the path of a layer", layers);
-  }
+  checkOptions(options, quantizationRows, "quantization");
+  const { lambda, layers = {}, ste = "identity", noise, off } = options;
   const own = Object.entries(layers).map(([part, schedule]) => {
     if (typeof schedule === "number") return { part, schedule: () => schedule };
-    return { part, schedule: requireSchedule(`quantization: layers["${part}"]`, schedule) };
+    if (typeof schedule === "function") return { part, schedule };
+    const expected = "a number in 0..1, or a schedule such as lambdaWarmup({ steps: 1000 })";
+    throw invalidOption(`quantization: layers["${part}"]`, expected, schedule);
   });
-  if (noise !== undefined) oneOf("quantization: noise", noise, ["uniform", "gaussian"]);
-  if (off !== undefined && typeof off !== "function") {
-    throw invalidOption("quantization: off", "a function of a layer's path", off);
-  }
   own.sort((a, b) => b.part.length - a.part.length);
-  return { lambda, layers: own, estimator: estimatorOf(ste), noise, off };
-}
-
-function requireSchedule(option: string, schedule: LambdaSchedule): LambdaSchedule {
-  if (typeof schedule === "function") return schedule;
-  throw invalidOption(option, "a schedule such as lambdaWarmup({ steps: 1000 })", schedule);
-}
-
-function estimatorOf(ste: Estimator | "soft"): Estimator {
-  if (typeof ste !== "object" || ste === null) {
-    const name = oneOf("quantization: ste", ste, ["identity", "clipped", "soft"]);
-    return name === "soft" ? SOFT : name;
-  }
-  knownOptions("quantization: ste", ste, ["kind", "temperature"]);
-  oneOf("quantization: ste.kind", ste.kind, ["soft"]);
-  positiveNumber("quantization: ste.temperature", ste.temperature);
-  return ste;
+  return { lambda, layers: own, estimator: ste === "soft" ? SOFT : ste, noise, off };
 }
 
 /**
@@ -101,7 +77,7 @@ function estimatorOf(ste: Estimator | "soft"): Estimator {
  *   would have no share of any weight
  */
 export function planQuantization(
-  { lambda, layers: own, estimator, noise }: CheckedQuantization,
+  { lambda = getGlobalLambdaWarmup() ?? (() => 1), layers: own, estimator, noise }: CheckedQuantization,
   trained: readonly Pick<ParameterDeclaration, "path" | "kind">[],
   steps: number,
 ): TrainedQuantization {
@@ -109,7 +85,7 @@ export function planQuantization(
   const paths = weights.map(({ path }) => path.replace(/\.weight$/, ""));
   const unknown = own.find(({ part }) => !paths.some((path) => contains(part, path)));
   if (unknown) {
-    const expected = `the path of a BitLinear that is trained, such as ${paths[0] ?? "none here"}`;
+    const expected = `the path of a BitLinear that is trained, or of what it is part of: ${someOf(paths)}`;
     throw invalidOption(`quantization: layers["${unknown.part}"]`, expected, unknown.part);
   }
   const courses = new Courses(steps);
@@ -129,6 +105,12 @@ export function planQuantization(
   const lambdas = courses.courses();
   const mix = { estimator, noise, ...(lambdas && { lambdas: (path: string) => layers.get(path) ?? {} }) };
   return { mix, lambdas };
+}
+
+/** Paths as an error names them: a few of many. */
+export function someOf(paths: readonly string[]): string {
+  if (paths.length === 0) return "there is none";
+  return `${paths.slice(0, 3).join(", ")}${paths.length > 3 ? `, … (${paths.length})` : ""}`;
 }
 
 function contains(part: string, path: string): boolean {
@@ -179,5 +161,5 @@ class Courses {
 
 function checked(lambda: unknown, step: number, { path }: LayerPlace): number {
   if (typeof lambda === "number" && lambda >= 0 && lambda <= 1) return lambda;
-  throw invalidOption(`lambda of ${path} in step ${step}`, "a number in 0..1", lambda);
+  throw invalidOption(`lambda of ${path} in step ${step + 1}`, "a number in 0..1", lambda, STEPS_COUNT);
 }

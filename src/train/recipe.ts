@@ -1,6 +1,6 @@
 import type { TrainingRecipe } from "../../runtime/training/recipe.ts";
 import { invalidOption } from "../dsl/options.ts";
-import type { DecayShare, LearningRate } from "./learning-rate.ts";
+import { type DecayShare, type LearningRate, STEPS_COUNT } from "./learning-rate.ts";
 import type { TrainingStart } from "./start.ts";
 import type { Training } from "./training.ts";
 
@@ -40,5 +40,5 @@ export function recipeOf(training: Training, start: TrainingStart): TrainingReci
 
 function finite(option: string, step: number, value: number): number {
   if (typeof value === "number" && Number.isFinite(Math.fround(value))) return value;
-  throw invalidOption(`${option} in step ${step}`, "a finite number, as f32 has it", value);
+  throw invalidOption(`${option} in step ${step + 1}`, "a finite number, as f32 has it", value, STEPS_COUNT);
 }

@@ -12,7 +12,7 @@ import { type LanguageModelConfig, languageModel } from "../dsl/families/index.t
 import { applyAdapter, readAdapter } from "../quantize/adapter.ts";
 import { convertCheckpoint } from "../quantize/convert-checkpoint.ts";
 import { onlyCorrections } from "../quantize/trainable.ts";
-import { constantRate, defineTraining, type TrainingOptions, train } from "./index.ts";
+import { constantRate, defineTraining, lambdaWarmup, type TrainingOptions, train } from "./index.ts";
 import { openStart } from "./start.ts";
 import { readTensors } from "./tensor-file.ts";
 
@@ -23,6 +23,7 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), "bitloom-start-test-"));
   await writeFile(join(folder, "text.txt"), "to be or not to be, ".repeat(60));
   await writeTinyLlama(join(folder, "llama"), llama);
+  await writeTinyLlama(join(folder, "plain"), llama);
   for (const [name, text] of Object.entries(byteTokenizerFiles())) {
     await writeFile(join(folder, "llama", name), text);
   }
@@ -151,6 +152,19 @@ describe("weights that cannot be trained are refused before anything is written"
         expected: expect.stringContaining(`${field} to be `),
       });
     }
+  });
+
+  test("a warm-up beyond the run, and a teacher of unknown tokens, are told of", async () => {
+    const quantization = { lambda: lambdaWarmup({ steps: 12 }) };
+    const { weights, warnings } = await openStart(
+      of({ quantization, distill: { teacher: "plain" } }),
+      folder,
+    );
+    await weights.close();
+    expect(warnings).toEqual([
+      { code: "UNFINISHED_WARMUP", message: expect.stringMatching(/step, 6, lambda is 0\.417/) },
+      { code: "UNKNOWN_VOCABULARY", message: expect.stringContaining("plain") },
+    ]);
   });
 
   test("packed ones, with the hint to take latent ones", async () => {

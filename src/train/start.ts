@@ -20,6 +20,7 @@ import { familyConfig, firstDifference } from "./family-config.ts";
 import { planQuantization, type TrainedQuantization } from "./quantization.ts";
 import { requireContext, type Training } from "./training.ts";
 import type { VocabularyFolder } from "./vocabulary.ts";
+import type { TrainingWarning } from "./warning.ts";
 
 /** What a training starts from. */
 export interface TrainingStart {
@@ -39,6 +40,7 @@ export interface TrainingStart {
   readonly tokenizer: Training["tokenizer"];
   /** Folders that some of the weights are from, which have to know the tokenizer's tokens. */
   readonly vocabularies: readonly VocabularyFolder[];
+  readonly warnings: readonly TrainingWarning[];
 }
 
 /** A model to distil from; its parameters are among the start's weights. */
@@ -58,7 +60,7 @@ export interface TrainingTeacher {
  *   would be trained
  */
 export async function openStart(training: Training, base: string): Promise<TrainingStart> {
-  const { weights: path, tokenizer, distill } = training;
+  const { weights: path, tokenizer } = training;
   const folder = path === undefined ? undefined : resolve(base, path);
   const opened = await openModel(training, folder);
   const { model, weights } = opened;
@@ -81,9 +83,11 @@ export async function openStart(training: Training, base: string): Promise<Train
       tokenizer: tokenizer ?? tokenizerOf(folder),
       vocabularies: [
         ...(folder === undefined ? [] : [{ option: "weights", folder }]),
-        ...(distill === undefined
-          ? []
-          : [{ option: "distill: teacher", folder: resolve(base, distill.teacher) }]),
+        ...(taught ? [{ option: "distill: teacher", folder: taught.folder }] : []),
+      ],
+      warnings: [
+        ...unfinishedWarmup(quantization, training),
+        ...(taught && tokenizerOf(taught.folder) === undefined ? [unknownVocabulary(taught.folder)] : []),
       ],
     };
   } catch (error) {
@@ -95,14 +99,17 @@ export async function openStart(training: Training, base: string): Promise<Train
 async function openTeacher(
   { distill, sequence }: Training,
   base: string,
-): Promise<{ readonly teacher: TrainingTeacher; readonly source: ParameterSource } | undefined> {
+): Promise<
+  { readonly teacher: TrainingTeacher; readonly source: ParameterSource; readonly folder: string } | undefined
+> {
   if (distill === undefined) return undefined;
-  const { config, source } = await openCheckpoint(resolve(base, distill.teacher));
+  const folder = resolve(base, distill.teacher);
+  const { config, source } = await openCheckpoint(folder);
   try {
     const model = languageModel(config);
     requireContext(sequence, model);
     const digest = await digestOf(source, model.parameters());
-    return { teacher: { model, terms: distill.terms, digest }, source };
+    return { teacher: { model, terms: distill.terms, digest }, source, folder };
   } catch (error) {
     await source.close();
     throw error;
@@ -162,6 +169,21 @@ async function openModel(
       ? memorySource(new Map(firstParameters({ parameters: model.parameters(), seed })))
       : await safetensorsSource(folder);
   return { model, weights, config: described ? familyConfig(described) : null };
+}
+
+/** The model is saved quantized in full, whether or not a step was. */
+function unfinishedWarmup({ lambdas }: TrainedQuantization, { steps }: Training): readonly TrainingWarning[] {
+  const last = lambdas?.mean.at(-1) ?? 1;
+  if (last === 1) return [];
+  const message =
+    `In the last step, ${steps}, lambda is ${last.toFixed(3)} in the mean, and the model that is saved is quantized in ` +
+    "full: have the warm-up end some way before the run does.";
+  return [{ code: "UNFINISHED_WARMUP", message }];
+}
+
+function unknownVocabulary(folder: string): TrainingWarning {
+  const message = `The teacher ${folder} has no tokenizer.json, and is taken to have the tokens of the training's tokenizer.`;
+  return { code: "UNKNOWN_VOCABULARY", message };
 }
 
 /** An earlier run leaves its tokenizer beside its weights. */

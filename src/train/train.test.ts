@@ -184,6 +184,7 @@ describe("a training that cannot be", () => {
       { model: { ...config, normEpsilon: undefined as unknown as number } },
     ],
     ["a field that models do not have", { model: { ...config, hidenSize: 3 } as typeof config }],
+    ["layers there are not", { quantization: { off: (path) => path.endsWith("o_prj") } }],
     ["layers of a model of one's own", { model: languageModel(config), quantization: { off: () => true } }],
   ])("is refused where it is described: %s", (_, changed) => {
     expect(() => of(changed)).toThrow(expect.objectContaining({ code: "INVALID_OPTION" }));

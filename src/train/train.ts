@@ -37,6 +37,7 @@ import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
 import { lossGraph, stepOptions, type TrainingEntries, trainingEntries } from "./train-step.ts";
 import type { Training } from "./training.ts";
+import { defaultWarning, type OnTrainingWarning } from "./warning.ts";
 
 const CHECKPOINT = "checkpoint.safetensors";
 
@@ -63,8 +64,8 @@ export interface TrainOptions {
   readonly onCompiled?: (step: CompiledStep) => void;
   readonly onStep?: (step: TrainedStep) => void;
   readonly onEvaluation?: (evaluation: Evaluation) => void;
-  /** Told of everything the run goes without. Default: `console.warn`. */
-  readonly onWarning?: LoadOptions["onWarning"];
+  /** Told of what the run goes without, and of what may not be meant. Default: `console.warn`. */
+  readonly onWarning?: OnTrainingWarning;
 }
 
 export interface TrainReport {
@@ -88,7 +89,7 @@ export interface TrainReport {
  *   first operation whose result is no number; ABORTED once the checkpoint is written
  */
 export async function train(training: Training, options: TrainOptions): Promise<TrainReport> {
-  const { out, base = ".", resume = false } = options;
+  const { out, base = ".", resume = false, onWarning = defaultWarning } = options;
   const checkpoint = join(out, CHECKPOINT);
   if (!resume && existsSync(checkpoint)) {
     throw new BitloomError("WRITE_FAILED", `${out} holds a run already`, {
@@ -103,6 +104,7 @@ export async function train(training: Training, options: TrainOptions): Promise<
   }
   const start = await openStart(training, base);
   try {
+    for (const warning of start.warnings) onWarning(warning);
     const recipe = recipeOf(training, start);
     const data = await readText({ ...start, text: training.text }, recipe, base);
     const entries = entriesOf(training, start);

@@ -1,15 +1,22 @@
-import { BYTES } from "../../runtime/training/byte-tokenizer.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import { languageModel } from "../dsl/families/index.ts";
 import type { LanguageModel } from "../dsl/language-model.ts";
 import { type AnyModel, isModel } from "../dsl/model.ts";
-import { describe, invalidOption, knownOptions, positiveInteger, positiveNumber } from "../dsl/options.ts";
+import { checkOptions, describe, invalidOption } from "../dsl/options.ts";
 import type { ParameterFilter } from "../quantize/trainable.ts";
 import { adamW } from "./adamw.ts";
 import { checkDistillation, type DistillationTerms } from "./distillation.ts";
+import { bitLinears } from "./family-config.ts";
 import type { DecayShare, LearningRate } from "./learning-rate.ts";
 import type { Optimizer } from "./optimizer.ts";
-import { type CheckedQuantization, checkQuantization, type QuantizationOptions } from "./quantization.ts";
+import {
+  type CheckedQuantization,
+  checkQuantization,
+  type QuantizationOptions,
+  someOf,
+} from "./quantization.ts";
+
+import { distillRows, trainingRows } from "./training-options.ts";
 
 /** The path of a file of UTF-8, or what a program made. */
 export type TrainingText = string | { readonly content: string };
@@ -114,31 +121,6 @@ export function isTraining(value: unknown): value is Training {
   return typeof value === "object" && value !== null && brand in value;
 }
 
-const names: readonly (keyof TrainingOptions)[] = [
-  "model",
-  "weights",
-  "trainable",
-  "text",
-  "tokenizer",
-  "steps",
-  "batch",
-  "sequence",
-  "accumulation",
-  "learningRate",
-  "optimizer",
-  "distill",
-  "decayShare",
-  "quantization",
-  "clipNorm",
-  "recompute",
-  "maxMemory",
-  "seed",
-  "heldOut",
-  "evaluateEvery",
-  "evaluateSequences",
-  "checkpointEvery",
-];
-
 /** Decay for what multiplies; norms and biases have none. */
 export function onMatrices(decay: number): (path: string, dims: readonly unknown[]) => number {
   return (_path, dims) => (dims.length > 1 ? decay : 0);
@@ -158,49 +140,16 @@ export function onMatrices(decay: number): (path: string, dims: readonly unknown
  * @throws BitloomError INVALID_OPTION naming the option, and of the model's description
  */
 export function defineTraining(options: TrainingOptions): Training {
-  knownOptions("defineTraining", options, names);
+  checkOptions(options, trainingRows);
   const { text, tokenizer, steps, batch, sequence, learningRate, clipNorm = 1, seed = 0 } = options;
   const { heldOut = 0.05, accumulation = 1, evaluateSequences = 64 } = options;
   const { optimizer = adamW({ betas: [0.9, 0.95], weightDecay: onMatrices(0.1) }) } = options;
   const { weights, trainable = () => true, decayShare, recompute = "auto", maxMemory } = options;
+  const { evaluateEvery = Math.ceil(steps / 10), checkpointEvery = evaluateEvery } = options;
   const quantization = checkQuantization(options.quantization ?? {});
   const { model, config } = describedModel(options, quantization);
   const distill = options.distill && checkedDistill(options.distill);
-  if (!Array.isArray(text) || text.length === 0 || !text.every(isText)) {
-    throw invalidOption("text", "a list of one or more paths or { content: string }", text);
-  }
-  if (tokenizer !== undefined && !isPath(tokenizer) && !isVocabulary(tokenizer)) {
-    throw invalidOption("tokenizer", "the path of a folder or { vocabulary: 256 or more }", tokenizer);
-  }
-  if (weights !== undefined && !isPath(weights))
-    throw invalidOption("weights", "the path of a folder", weights);
-  if (typeof trainable !== "function" && !(Array.isArray(trainable) && trainable.every(isPath))) {
-    throw invalidOption("trainable", "a list of paths, or a filter such as onlyCorrections", trainable);
-  }
-  for (const [name, value] of Object.entries({ steps, batch, sequence, accumulation, evaluateSequences })) {
-    positiveInteger(name, value);
-  }
   if (model !== undefined) requireContext(sequence, model);
-  if (typeof learningRate !== "function") {
-    throw invalidOption("learningRate", "a schedule such as cosineRate(1e-3)", learningRate);
-  }
-  if (decayShare !== undefined && typeof decayShare !== "function") {
-    throw invalidOption("decayShare", "a schedule such as twoStageDecay()", decayShare);
-  }
-  if (typeof optimizer?.begin !== "function") {
-    throw invalidOption("optimizer", "an optimizer such as adamW()", optimizer);
-  }
-  if (clipNorm !== null) positiveNumber("clipNorm", clipNorm);
-  if (![true, false, "auto"].includes(recompute)) {
-    throw invalidOption("recompute", 'true, false or "auto"', recompute);
-  }
-  if (maxMemory !== undefined) positiveInteger("maxMemory", maxMemory);
-  if (!Number.isSafeInteger(seed)) throw invalidOption("seed", "a whole number", seed);
-  if (!(heldOut > 0 && heldOut < 1)) throw invalidOption("heldOut", "a share above 0 and below 1", heldOut);
-  const { evaluateEvery = Math.ceil(steps / 10) } = options;
-  const { checkpointEvery = evaluateEvery } = options;
-  positiveInteger("evaluateEvery", evaluateEvery);
-  positiveInteger("checkpointEvery", checkpointEvery);
   return {
     [brand]: true,
     model,
@@ -229,22 +178,12 @@ export function defineTraining(options: TrainingOptions): Training {
   };
 }
 
-/** One that has all bytes. */
-function isVocabulary(tokenizer: { readonly vocabulary: number } | null): boolean {
-  return Number.isSafeInteger(tokenizer?.vocabulary) && tokenizer!.vocabulary >= BYTES;
-}
-
-function isText(text: TrainingText): boolean {
-  return typeof text === "string" || typeof text?.content === "string";
-}
-
-function checkedDistill({ teacher, ...terms }: DistillOptions): Training["distill"] {
-  if (!isPath(teacher)) throw invalidOption("distill: teacher", "the path of a checkpoint's folder", teacher);
+function checkedDistill(options: DistillOptions): Training["distill"] {
+  checkOptions(options, distillRows, "distill");
+  const { teacher, ...terms } = options;
   checkDistillation(terms);
   return { teacher, terms };
 }
-
-const isPath = (path: unknown) => typeof path === "string";
 
 /** @throws BitloomError INVALID_OPTION */
 export function requireContext(sequence: number, { contextLength }: LanguageModel): void {
@@ -274,10 +213,10 @@ function savedConfig(
   config: LanguageModelConfig | undefined,
   off: CheckedQuantization["off"],
 ): LanguageModelConfig {
-  if (typeof config !== "object" || config === null) {
-    const expected =
-      "a family's configuration, what defineLanguageModel returns, or `weights` with a config.json";
-    throw invalidOption("model", expected, config);
+  if (config === undefined) {
+    const { takes, example } = trainingRows.model;
+    const hint = `For example model: ${example}, or weights: ${trainingRows.weights.example}.`;
+    throw invalidOption("model", `${takes}; or \`weights\` with a config.json`, config, hint);
   }
   const { architecture, quantized } = config;
   const isLlama = architecture === "LlamaForCausalLM";
@@ -286,6 +225,14 @@ function savedConfig(
     throw invalidOption("model: quantized", `${expected} or a function of a layer's path`, quantized);
   }
   if (off === undefined) return config;
+  const paths = bitLinears(config);
+  if (!paths.some((path) => off(path))) {
+    throw invalidOption(
+      "quantization: off",
+      `a function that is true of some BitLinear: ${someOf(paths)}`,
+      off,
+    );
+  }
   const isQuantized = typeof quantized === "function" ? quantized : () => quantized;
   return { ...config, quantized: (path) => isQuantized(path) && !off(path) };
 }

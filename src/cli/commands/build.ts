@@ -16,7 +16,7 @@ import { importModule } from "../import-module.ts";
 import { interruptible } from "../interrupt.ts";
 import { Progress } from "../progress.ts";
 import { openSubject, type Subject, type SubjectOptions } from "../subject.ts";
-import { warn } from "../warn.ts";
+import { warn, warnOf } from "../warn.ts";
 
 export interface BuildOptions extends SubjectOptions {
   readonly out: string;
@@ -102,6 +102,10 @@ async function buildTrainingIn(
     ...(verify && { verify }),
     signal,
     onProgress: ({ stage, loaded, total }) => progress.update(stage, loaded, total),
+    onWarning: (warning) => {
+      progress.clear();
+      warnOf(warning);
+    },
   }).finally(() => progress.clear());
   process.stdout.write(`${report.out}
 ${formatTable([

@@ -10,7 +10,7 @@ import { formatTable } from "../format.ts";
 import { importModule } from "../import-module.ts";
 import { interruptible } from "../interrupt.ts";
 import { Progress } from "../progress.ts";
-import { warn } from "../warn.ts";
+import { warnOf } from "../warn.ts";
 
 export interface TrainCommandOptions {
   readonly out: string;
@@ -49,9 +49,9 @@ export async function train(
           process.stderr.write(`a step takes ${formatBytes(memoryBytes)}${how}\n`);
         },
         device,
-        onWarning: ({ code, message }) => {
+        onWarning: (warning) => {
           progress.clear();
-          warn(`${message.replace(/\.$/, "")} [${code}]`);
+          warnOf(warning);
         },
         onStep: (step) => {
           done = step.step;

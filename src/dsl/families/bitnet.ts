@@ -6,6 +6,7 @@ import { block } from "../layer.ts";
 import { keyValueCache } from "../layers/key-value-cache.ts";
 import { subLN } from "../layers/rms-norm.ts";
 import { oneOf } from "../options.ts";
+import { checkConfig } from "./check-config.ts";
 import type { LanguageModelConfig } from "./config.ts";
 import { decoder, mergeHeads, type Part, projection, splitHeads, type Tokens } from "./decoder.ts";
 
@@ -23,11 +24,12 @@ const subNormNames = {
  * @throws BitloomError INVALID_OPTION for another architecture, or sizes that cannot be.
  */
 export function bitnet(config: LanguageModelConfig): LanguageModel {
+  checkConfig(config);
   const { hiddenSize, intermediateSize, heads, keyValueHeads, headDim, normEpsilon: eps } = config;
   const { ropeTheta: theta, ropeScaling: scaling, attentionBias: bias, mlpBias } = config;
   const architectures = ["BitNetForCausalLM", "BitnetForCausalLM"] as const;
   const subNorm = subNormNames[oneOf("bitnet: architecture", config.architecture, architectures)];
-  const activation = { relu2, silu }[oneOf("bitnet: activation", config.activation, ["relu2", "silu"])];
+  const activation = { relu2, silu }[config.activation];
 
   const selfAttention = (path: string): Part => {
     const attn_sub_norm = subLN(heads * headDim, { eps });

@@ -104,8 +104,19 @@ describe("llama", () => {
     expect(errorOf(make).code).toBe("INVALID_OPTION");
   });
 
-  it("refuses heads that do not divide", () => {
-    expect(errorOf(() => llama({ ...config, keyValueHeads: 3 }).trace()).code).toBe("SHAPE_MISMATCH");
+  it.each<[string, string, Partial<LanguageModelConfig>]>([
+    ["heads", "a multiple of keyValueHeads, which is 3", { keyValueHeads: 3 }],
+    ["headDim", "an even integer", { headDim: 3 }],
+    ["layers", "an integer of at least 1", { layers: 0 }],
+    ["ropeTheta", "a finite number above 0", { ropeTheta: -1 }],
+    ["activation", '"relu2" or "silu"', { activation: unchecked("gelu") }],
+    ["bosToken", "a token, or null", { bosToken: unchecked(undefined) }],
+    ["tidHead", "options name", unchecked({ tidHead: true })],
+  ])("speaks of %s as the configuration has it", (field, expected, changed) => {
+    const { message } = errorOf(() => languageModel({ ...config, ...changed }));
+    expect(message).toContain(field);
+    expect(message).toContain(`expected: ${field === "bosToken" ? field : expected}`);
+    expect(message).toMatch(/hint: (For example|Did you mean tiedHead)/);
   });
 });
 

@@ -5,6 +5,7 @@ import type { LanguageModel } from "../language-model.ts";
 import { block } from "../layer.ts";
 import { keyValueCache } from "../layers/key-value-cache.ts";
 import { oneOf } from "../options.ts";
+import { checkConfig } from "./check-config.ts";
 import type { LanguageModelConfig } from "./config.ts";
 import { decoder, mergeHeads, type Part, projection, splitHeads, type Tokens } from "./decoder.ts";
 
@@ -15,10 +16,11 @@ import { decoder, mergeHeads, type Part, projection, splitHeads, type Tokens } f
  * @throws BitloomError INVALID_OPTION for another architecture, or sizes that cannot be.
  */
 export function llama(config: LanguageModelConfig): LanguageModel {
+  checkConfig(config);
   const { hiddenSize, intermediateSize, heads, keyValueHeads, headDim } = config;
   const { ropeTheta: theta, ropeScaling: scaling, attentionBias: bias, mlpBias } = config;
   oneOf("llama: architecture", config.architecture, ["LlamaForCausalLM"]);
-  const activation = { relu2, silu }[oneOf("llama: activation", config.activation, ["relu2", "silu"])];
+  const activation = { relu2, silu }[config.activation];
 
   const selfAttention = (path: string): Part =>
     block(
