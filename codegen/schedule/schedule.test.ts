@@ -49,6 +49,17 @@ const layer = `graph @layer(batch <= 1, seq <= 8) {
   return y = %y, z = %z
 }`;
 
+test("the least memory that suffices is named, and does", async () => {
+  const scheduled = (maxMemory: number) =>
+    schedule({ run: parseGraph(layer) }, { ...options, maxMemory }).then(
+      () => "fits",
+      ({ expected }: BitloomError) => Number(/`maxMemory` of (\d+) bytes/.exec(expected!)![1]),
+    );
+  const least = (await scheduled(1)) as number;
+  expect(least).toBeGreaterThan(10_000);
+  expect(await Promise.all([least - 1, least].map(scheduled))).toEqual([least, "fits"]);
+});
+
 test("a plan reads as steps, buffers and kernels", async () => {
   const plan = await schedule({ run: parseGraph(layer) }, options);
   expect(formatPlan(plan, "wasm")).toMatchInlineSnapshot(`

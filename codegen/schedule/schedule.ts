@@ -273,8 +273,9 @@ function checkMemory(
         largest === undefined ? "" : ` (largest: ${largest.name}, ${formatBytes(largest.bytes)})`;
       return `${region} ${formatBytes(bytes)}${detail}`;
     });
+  const isChosen = most === maxMemory;
   throw new BitloomError("LIMIT_EXCEEDED", `the model does not fit the memory of target ${name}`, {
-    expected: `at most ${formatBytes(most)} in all`,
+    expected: `at most ${formatBytes(most)} in all${isChosen ? `; \`maxMemory\` of ${total} bytes is the least that suffices` : ""}`,
     received: `${formatBytes(total)}: ${received.join("; ")}`,
   });
 }

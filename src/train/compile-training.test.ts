@@ -266,6 +266,7 @@ test("activations are computed again where memory is short, unless that is refus
     });
     await refused({ maxMemory: 1 }).toMatchObject({
       code: "LIMIT_EXCEEDED",
+      expected: expect.stringMatching(/`maxMemory` of \d+ bytes/),
       hint: expect.not.stringMatching(/recompute/),
     });
   } finally {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -218,6 +218,18 @@ test("a run needs a folder, and --resume a run, before anything is compiled", as
     hint: expect.stringContaining("--resume"),
   });
   expect(onCompiled).not.toHaveBeenCalled();
+});
+
+test("a checkpoint that is damaged is told from one of another training", async () => {
+  const out = join(folder, "damaged");
+  await mkdir(out);
+  for (const content of ["", "not safetensors", "\u0002\0\0\0\0\0\0\0{}"]) {
+    await writeFile(join(out, "checkpoint.safetensors"), content);
+    await expect(train(of(), { out, base: folder, resume: true }), content).rejects.toMatchObject({
+      code: "CORRUPT_FILE",
+      hint: expect.stringMatching(/anew in another folder/),
+    });
+  }
 });
 
 test("tokens of the byte tokenizer are the bytes of a text", async () => {

@@ -262,6 +262,20 @@ const progressSchema = z.object({
   evaluations: z.array(z.object({ step: z.number(), loss: z.number() })),
 });
 
+async function readCheckpoint(path: string) {
+  try {
+    const { tensors, metadata } = await readTensors(path);
+    return { tensors, progress: progressSchema.parse(JSON.parse(metadata.get("progress") ?? "")) };
+  } catch (cause) {
+    if (cause instanceof BitloomError && ["MISSING_FILE", "READ_FAILED"].includes(cause.code)) throw cause;
+    throw new BitloomError("CORRUPT_FILE", `${path} is no checkpoint of a training, or a damaged one`, {
+      received: (cause as Error).message.split("\n", 1)[0]!,
+      hint: "Put a copy of it in its place, or begin the run anew in another folder, without --resume.",
+      cause,
+    });
+  }
+}
+
 /**
  * @param expected the training's, and the device that is asked for
  * @throws BitloomError MISSING_FILE, CORRUPT_FILE, INVALID_OPTION for the checkpoint of another training or device
@@ -270,13 +284,7 @@ async function readRun(
   path: string,
   expected: { readonly identity: string; readonly device: TrainOptions["device"] },
 ): Promise<Run> {
-  const { tensors, metadata } = await readTensors(path);
-  let progress: z.infer<typeof progressSchema>;
-  try {
-    progress = progressSchema.parse(JSON.parse(metadata.get("progress") ?? ""));
-  } catch (cause) {
-    throw new BitloomError("CORRUPT_FILE", `${path} is no checkpoint of a training`, { cause });
-  }
+  const { tensors, progress } = await readCheckpoint(path);
   if (progress.identity !== expected.identity) {
     throw new BitloomError("INVALID_OPTION", `${path} is a checkpoint of another training`, {
       expected:
