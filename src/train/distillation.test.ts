@@ -155,6 +155,9 @@ describe("a training with a teacher", () => {
     await writeTinyLlama(join(folder, "heads"), { ...config, heads: 2, keyValueHeads: 1, headDim: 8 });
     await writeTinyLlama(join(folder, "renamed"), config);
     const { "tokenizer.json": tokenizer } = byteTokenizerFiles();
+    for (const name of ["llama", "other", "heads"]) {
+      await writeFile(join(folder, name, "tokenizer.json"), tokenizer!);
+    }
     const renamed = tokenizer!.replace('"a":97,"b":98', '"b":97,"a":98');
     await writeFile(join(folder, "renamed", "tokenizer.json"), renamed);
     await convertCheckpoint(join(folder, "llama"), { out: join(folder, "bitnet") });

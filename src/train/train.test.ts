@@ -154,7 +154,7 @@ test("a run that is interrupted, even twice, ends with the weights of one that i
 test("a loss that is no number stops the run with the step and the operation", async () => {
   const tooHigh: LearningRate = (step) => (step < 2 ? 1e-3 : 1e30);
   const quantization: TrainingOptions["quantization"] = {
-    lambda: lambdaWarmup({ steps: 9 }),
+    lambda: lambdaWarmup({ steps: 8 }),
     noise: "uniform",
   };
   const training = of({ steps: 9, learningRate: tooHigh, quantization });
