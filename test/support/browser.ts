@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize, sep } from "node:path";
 import { type Browser, chromium } from "playwright-core";
+import { dawnFeatures } from "./dawn.ts";
 
 const mimeTypes: Record<string, string> = {
   ".css": "text/css",
@@ -70,7 +71,7 @@ export async function launchBrowser({ webgpu = false }: BrowserOptions = {}): Pr
     args: [
       "--no-sandbox",
       "--disable-gpu",
-      ...(webgpu ? ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] : []),
+      ...(webgpu ? ["--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", `--${dawnFeatures}`] : []),
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",

@@ -23,6 +23,12 @@ interface Dawn {
 const modules = fileURLToPath(new URL("../../node_modules/", import.meta.url));
 const drivers = ["libvulkan.so.1", "libvk_swiftshader.so", "vk_swiftshader_icd.json"];
 
+/**
+ * Shared memory is not zeroed, as on CUDA: no kernel reads what it has not written, and the code that zeroes is more
+ * than half of what SwiftShader takes to compile a kernel.
+ */
+export const dawnFeatures = "enable-dawn-features=disable_workgroup_init";
+
 let opened: Promise<GPU> | undefined;
 
 /**
@@ -33,7 +39,7 @@ let opened: Promise<GPU> | undefined;
 export function openGpu(): Promise<GPU> {
   opened ??= loadDawn().then(({ create, globals }) => {
     Object.assign(globalThis, globals);
-    return create([]);
+    return create([dawnFeatures]);
   });
   return opened;
 }
