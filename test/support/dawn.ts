@@ -39,9 +39,19 @@ let opened: Promise<GPU> | undefined;
 export function openGpu(): Promise<GPU> {
   opened ??= loadDawn().then(({ create, globals }) => {
     Object.assign(globalThis, globals);
+    GPUDevice.prototype.createComputePipelineAsync = compileNow;
     return create([dawnFeatures]);
   });
   return opened;
+}
+
+/** While Dawn compiles in the background it has this thread spin, which costs a core that another test could use. */
+async function compileNow(this: GPUDevice, descriptor: GPUComputePipelineDescriptor) {
+  this.pushErrorScope("validation");
+  const pipeline = this.createComputePipeline(descriptor);
+  const error = await this.popErrorScope();
+  if (error !== null) throw new Error(error.message);
+  return pipeline;
 }
 
 /**
