@@ -33,7 +33,7 @@ beforeAll(async () => {
   training = defineTraining({
     model: await nanoModel(),
     text: [{ content: "abcdefgh".repeat(60) }],
-    ...{ steps: 2, batch: 4, sequence: 32, heldOut: 0.2, evaluateEvery: 2, evaluateSequences: 4 },
+    ...{ steps: 2, batch: 2, sequence: 12, heldOut: 0.2, evaluateEvery: 2, evaluateSequences: 2 },
     learningRate: constantRate(0.01),
     optimizer: nanoOptimizer,
   });
