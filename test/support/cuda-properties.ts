@@ -99,7 +99,7 @@ const wholeGraphs: CudaPropertyGroup = {
         const program = await CudaProgram.compile(await nanoEntries(), host);
         // The processor takes a second a step.
         await expectNanoTraining(
-          host.hasCard ? 20 : 3,
+          host.hasCard ? 20 : 2,
           nanoSession((entry, tensors) => program.run(entry, tensors)),
         );
       },

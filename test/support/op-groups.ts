@@ -14,9 +14,9 @@ export interface OpGroup {
   readonly ops: readonly OpName[];
   /**
    * Random graphs to try, by class of target: a GPU that the processor plays compiles each kernel for long. None where
-   * the class does not cover the ops.
+   * the class does not cover the ops. A browser runs as many as Dawn unless given.
    */
-  readonly runs: { readonly wasm: number; readonly gpu?: number };
+  readonly runs: { readonly wasm: number; readonly gpu?: number; readonly browser?: number };
 }
 
 const opGroups: readonly OpGroup[] = [
@@ -61,9 +61,9 @@ const opGroups: readonly OpGroup[] = [
   },
   { name: "rows", ops: ["rms_norm", "softmax", "transpose", "slice"], runs: { wasm: 40, gpu: 8 } },
   { name: "top k", ops: ["top_k", "neg", "transpose", "slice"], runs: { wasm: 40, gpu: 8 } },
-  { name: "quantize", ops: ["quantize"], runs: { wasm: 40, gpu: 6 } },
-  { name: "ternary products", ops: ["ternary_matmul", "quantize"], runs: { wasm: 25, gpu: 4 } },
-  { name: "linear", ops: ["linear"], runs: { wasm: 20, gpu: 3 } },
+  { name: "quantize", ops: ["quantize"], runs: { wasm: 40, gpu: 6, browser: 3 } },
+  { name: "ternary products", ops: ["ternary_matmul", "quantize"], runs: { wasm: 25, gpu: 4, browser: 2 } },
+  { name: "linear", ops: ["linear"], runs: { wasm: 20, gpu: 3, browser: 1 } },
   { name: "products of activations", ops: ["batch_matmul", "transpose"], runs: { wasm: 20, gpu: 3 } },
   { name: "embedding", ops: ["embedding"], runs: { wasm: 30, gpu: 8 } },
   {
@@ -85,9 +85,12 @@ const opGroups: readonly OpGroup[] = [
 ];
 
 /** The groups that a target covers, each with how many graphs to try. */
-export function groupsOf(target: TargetName): (readonly [name: string, group: OpGroup, runs: number])[] {
+export function groupsOf(
+  target: TargetName | "browser",
+): (readonly [name: string, group: OpGroup, runs: number])[] {
   return opGroups.flatMap((group) => {
-    const runs = group.runs[target === "wasm" ? "wasm" : "gpu"];
+    const { wasm, gpu, browser = gpu } = group.runs;
+    const runs = { wasm, webgpu: gpu, cuda: gpu, browser }[target];
     return runs === undefined ? [] : [[group.name, group, runs] as const];
   });
 }

@@ -8,8 +8,10 @@ import { allocate, sizeOf, type Tensor } from "../../ir/tensor.ts";
 import { substituteDims } from "../../ir/types.ts";
 import { FORMAT_VERSION, type Manifest, type TensorSlot, type WebgpuTarget } from "../../runtime/manifest.ts";
 import { writeWebgpuTarget } from "../../src/compiler/webgpu-target.ts";
+import { wgslTier } from "./comparisons.ts";
 import type { WebgpuFeature, WebgpuReplayer } from "./replay-webgpu.ts";
 import { bindSymbols, bytesOf, packWeights, tensorOf, type WasmTensors } from "./run-wasm.ts";
+import type { Trial } from "./trials.ts";
 
 /** What is read before it is written is not a number. */
 const JUNK = 0xff;
@@ -114,5 +116,20 @@ export class WebgpuProgram {
       entries: { ...entries },
       targets: { webgpu: this.target },
     };
+  }
+}
+
+/** Attempts a trial with kernels for all that the device can do, and with those that every device can where they differ. */
+export async function attemptOn(
+  gpu: WebgpuReplayer,
+  { graphs, runs, check }: Trial,
+  limits?: Partial<TargetLimits>,
+): Promise<void> {
+  const program = await WebgpuProgram.compile(graphs, gpu, limits);
+  const differ = program.target.kernels.some(({ variants }) => variants.length > 1);
+  for (const features of differ ? [gpu.features, []] : [[]]) {
+    const received = [];
+    for (const { entry, tensors } of runs) received.push(await program.run(entry, tensors, features));
+    check(received, wgslTier);
   }
 }
