@@ -13,7 +13,7 @@ import { type ConversionReport, convertCheckpoint } from "../../src/quantize/ind
 import { type Training, type TrainReport, train } from "../../src/train/index.ts";
 import { type LossCurve, lossChart } from "../../src/train/loss-chart.ts";
 import { comparison, percent, table, withMeasured } from "./report.ts";
-import { correcting, fineTuning, fromScratch, untrained } from "./runs.ts";
+import { correcting, fineTuning, fromScratch } from "./runs.ts";
 
 const { values } = parseArgs({
   options: {
@@ -57,32 +57,28 @@ async function convert(name: string, rankPercentage?: number): Promise<Conversio
   });
 }
 
+const firstOf = ({ evaluations }: TrainReport) => evaluations[0]!.loss;
 const lossOf = ({ evaluations }: TrainReport) => evaluations.at(-1)!.loss;
-const curve = (name: string, { losses, evaluations }: TrainReport, start?: number): LossCurve => ({
-  name,
-  losses,
-  evaluations: start === undefined ? evaluations : [{ step: 0, loss: start }, ...evaluations],
-});
+const curve = (name: string, report: TrainReport): LossCurve => ({ name, ...report });
 
 const full = await run("full", fromScratch(steps, "full"));
 const bitnet = await run("bitnet", fromScratch(steps, "ternary"));
 
 const { out: converted } = await convert("converted");
-const before = lossOf(await run("untrained", untrained(converted)));
 const scratch = await run("scratch", fromScratch(quarter, "ternary"));
 const tuned = await run("tuned", fineTuning(quarter, converted, 0));
 const warmed = await run("warmed", fineTuning(quarter, converted, Math.ceil(quarter / 2)));
+const before = firstOf(tuned);
 
 const corrected = [];
 for (const rank of RANKS) {
   const name = `corrected-${rank}`;
   const { out: weights, corrections } = await convert(name, rank);
-  const start = lossOf(await run(`${name}-untrained`, untrained(weights)));
   const report = await run(`${name}-trained`, correcting(quarter, weights));
   const parameters = corrections.reduce((sum, one) => sum + one.parameters, 0);
   const residual = (when: "before" | "after") =>
     Math.hypot(...corrections.map(({ residualNorm }) => residualNorm[when]));
-  corrected.push({ rank, parameters, left: residual("after") / residual("before"), start, report });
+  corrected.push({ rank, parameters, left: residual("after") / residual("before"), report });
 }
 
 const size = `${full.parameters.toLocaleString("en-US")} parameters`;
@@ -105,8 +101,8 @@ const measured: Readonly<Record<string, readonly [string, string]>> = {
       { name: `BitNet from random weights, ${steps} steps`, loss: lossOf(bitnet) },
     ])}`,
     lossChart("Converted", [
-      curve("converted", tuned, before),
-      curve("with a warm-up of lambda", warmed, before),
+      curve("converted", tuned),
+      curve("with a warm-up of lambda", warmed),
       curve("from random weights", scratch),
     ]),
   ],
@@ -120,17 +116,17 @@ const measured: Readonly<Record<string, readonly [string, string]>> = {
         `loss after ${quarter} steps of the corrections alone`,
       ],
       ["none", "0", "100%", before.toFixed(4), ""],
-      ...corrected.map(({ rank, parameters, left, start, report }) => [
+      ...corrected.map(({ rank, parameters, left, report }) => [
         `${rank}%`,
         `${parameters.toLocaleString("en-US")} (${percent(parameters / full.parameters)})`,
         `${(100 * left).toFixed(0)}%`,
-        start.toFixed(4),
+        firstOf(report).toFixed(4),
         lossOf(report).toFixed(4),
       ]),
     ),
     lossChart("Corrections alone", [
-      ...corrected.map(({ rank, report, start }) => curve(`rank ${rank}%`, report, start)),
-      curve("all parameters, no correction", tuned, before),
+      ...corrected.map(({ rank, report }) => curve(`rank ${rank}%`, report)),
+      curve("all parameters, no correction", tuned),
     ]),
   ],
 };

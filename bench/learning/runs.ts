@@ -70,8 +70,3 @@ export function fineTuning(steps: number, weights: string, warmup: number): Trai
 export function correcting(steps: number, weights: string): Training {
   return of(steps, 1e-3, { weights, trainable: onlyCorrections });
 }
-
-/** A step that changes nothing: what a converted model comes to as it is. */
-export function untrained(weights: string): Training {
-  return of(1, 1, { weights, learningRate: () => 0 });
-}

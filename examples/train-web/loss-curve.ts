@@ -41,9 +41,13 @@ export class LossCurve {
     this.#schedule();
   }
 
-  add(loss: number, heldOut: number | undefined): void {
+  add(loss: number): void {
     this.#losses.push(loss);
-    if (heldOut !== undefined) this.#heldOut.push({ step: this.#losses.length, loss: heldOut });
+    this.#schedule();
+  }
+
+  evaluated(evaluation: Point): void {
+    this.#heldOut.push(evaluation);
     this.#schedule();
   }
 

@@ -1,5 +1,5 @@
 import type { LoadOptions } from "bitloom/runtime";
-import type { TrainedStep } from "bitloom/training";
+import type { Evaluation, TrainedStep } from "bitloom/training";
 import { byId } from "../web/dom.ts";
 import type { Failure } from "../web/failure.ts";
 import { failureNotice, warningNotice } from "../web/notices.ts";
@@ -175,12 +175,19 @@ function onStarted(): void {
 
 function onStep(trained: TrainedStep): void {
   if (run === undefined) return;
-  const { loss, heldOutLoss, tokensPerSecond } = trained;
+  const { step, loss, heldOutLoss, tokensPerSecond } = trained;
   const seconds = 1 / tokensPerSecond;
   run.tokenSeconds = run.last === undefined ? seconds : run.tokenSeconds + 0.1 * (seconds - run.tokenSeconds);
   run.last = trained;
-  run.heldOut = heldOutLoss ?? run.heldOut;
-  curve.add(loss, heldOutLoss);
+  curve.add(loss);
+  if (heldOutLoss !== undefined) onEvaluation({ step, loss: heldOutLoss });
+  showFigures();
+}
+
+function onEvaluation(evaluation: Evaluation): void {
+  if (run === undefined) return;
+  run.heldOut = evaluation.loss;
+  curve.evaluated(evaluation);
   showFigures();
 }
 
@@ -274,6 +281,8 @@ worker.addEventListener("message", ({ data: reply }: MessageEvent<Reply>) => {
       return onLoaded(reply.training);
     case "started":
       return onStarted();
+    case "evaluated":
+      return onEvaluation(reply.evaluation);
     case "step":
       return onStep(reply.trained);
     case "ended":

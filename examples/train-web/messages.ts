@@ -1,5 +1,5 @@
 import type { LoadOptions, Warning } from "bitloom/runtime";
-import type { TrainedStep } from "bitloom/training";
+import type { Evaluation, TrainedStep } from "bitloom/training";
 import type { Failure } from "../web/failure.ts";
 
 /** What the model is to continue while it learns. */
@@ -51,6 +51,8 @@ export type Reply =
   | { readonly type: "warning"; readonly warning: Warning }
   | { readonly type: "loaded"; readonly training: LoadedTraining }
   | { readonly type: "started" }
+  /** The loss on held-out text before the first step. */
+  | { readonly type: "evaluated"; readonly evaluation: Evaluation }
   | { readonly type: "step"; readonly trained: TrainedStep }
   /** All steps are done, or the run was stopped or failed. */
   | { readonly type: "ended" }

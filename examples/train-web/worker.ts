@@ -96,6 +96,8 @@ async function start(request: Extract<Request, { type: "start" }>): Promise<void
 }
 
 async function run(trainer: Trainer, steps: number): Promise<void> {
+  const before = await alone(() => trainer.evaluate());
+  if (before !== undefined) reply({ type: "evaluated", evaluation: before });
   const run = trainer.run();
   while (!isStopped) {
     const { value, done } = await alone(() => run.next());

@@ -25,7 +25,7 @@ export interface TrainedStep {
   readonly heldOutLoss?: number;
 }
 
-/** The mean cross-entropy in nats on held-out text after so many steps. */
+/** The mean cross-entropy in nats on held-out text after so many steps; after 0, that of the first weights. */
 export interface Evaluation {
   readonly step: number;
   readonly loss: number;
@@ -84,27 +84,33 @@ export class Trainer {
 
   /**
    * Does the steps that are left, one each time it is asked for the next: who does not ask pauses the run, and who breaks
-   * off can `run` again, which begins with the evaluation that is missing if one failed. Other events get their turn
-   * between steps.
+   * off can `run` again. It begins with `evaluate`. Other events get their turn between steps.
    * @throws BitloomError TRAINING_DIVERGED with the parameters as they were before the step, or for a held-out loss that
    *   is not finite; DEVICE_FAILED, BUSY, DISPOSED
    */
   async *run(): AsyncGenerator<TrainedStep, void, void> {
-    if (this.#lacksEvaluation()) await this.#evaluate();
+    await this.evaluate();
     while (this.#losses.length < this.#recipe.steps) {
       const trained = await this.#step();
-      const heldOutLoss = this.#lacksEvaluation() ? await this.#evaluate() : undefined;
+      const evaluation = await this.evaluate();
       await yieldToEvents();
-      yield heldOutLoss === undefined ? trained : { ...trained, heldOutLoss };
+      yield evaluation === undefined ? trained : { ...trained, heldOutLoss: evaluation.loss };
     }
   }
 
-  /** Whether held-out text is due after the last step. */
-  #lacksEvaluation(): boolean {
+  /**
+   * The loss on held-out text that is due and not yet part of the progress, if one is: before the first step, and where an
+   * evaluation failed.
+   * @throws BitloomError TRAINING_DIVERGED for one that is not finite; DEVICE_FAILED, BUSY, DISPOSED
+   */
+  async evaluate(): Promise<Evaluation | undefined> {
     const { steps, evaluateEvery } = this.#recipe;
     const step = this.#losses.length;
-    const isDue = step > 0 && (step % evaluateEvery === 0 || step === steps);
-    return isDue && this.#evaluations.at(-1)?.step !== step;
+    const isDue = step % evaluateEvery === 0 || step === steps;
+    if (!isDue || this.#evaluations.at(-1)?.step === step) return undefined;
+    const evaluation = { step, loss: await this.#heldOutLoss() };
+    this.#evaluations.push(evaluation);
+    return evaluation;
   }
 
   async #step(): Promise<TrainedStep> {
@@ -158,27 +164,24 @@ export class Trainer {
     });
   }
 
-  /** The mean loss on held-out text, which becomes part of the progress. */
-  async #evaluate(): Promise<number> {
+  async #heldOutLoss(): Promise<number> {
     const step = this.#losses.length;
     const { batch, evaluateSequences } = this.#recipe;
     const { heldOut } = this.#text;
     const count = Math.min(heldOut.count, evaluateSequences);
-    const scheduled = this.#scheduled("evaluate", step - 1);
     let sum = 0;
     for (let start = 0; start < count; start += batch) {
       const inputs = heldOut.inOrder(start, Math.min(batch, count - start));
-      const { loss } = await this.#model.call("evaluate", { ...inputs, ...scheduled });
+      const { loss } = await this.#model.call("evaluate", { ...inputs });
       const own = numberOf(loss!);
       if (!Number.isFinite(own)) {
-        const message = `After step ${step} the loss on held-out text is no number`;
+        const when = step === 0 ? "Before the first step" : `After step ${step}`;
+        const message = `${when} the loss on held-out text is no number`;
         throw await this.#diverged(message, `a loss of ${own}`, { ...inputs });
       }
       sum += own * inputs.tokens.dims[0];
     }
-    const loss = sum / count;
-    this.#evaluations.push({ step, loss });
-    return loss;
+    return sum / count;
   }
 
   /** The inputs of an entry that have a value of their own in each step, counted from 0. */

@@ -93,15 +93,20 @@ test("an evaluation that fails is made up for when the run goes on", async () =>
   const recipe = withSteps(loaded.recipe, 2);
   const whole = await loaded.start([text], recipe);
   for await (const _ of whole.run());
-  expect(whole.progress.evaluations.map(({ step }) => step)).toEqual([1, 2]);
+  expect(whole.progress.evaluations.map(({ step }) => step)).toEqual([0, 1, 2]);
   const call = loaded.model.call.bind(loaded.model);
-  let failures = 1;
+  let isUnlucky = true;
   const calls = vi.spyOn(loaded.model, "call").mockImplementation(async (entry, inputs) => {
-    if (entry === "evaluate" && failures-- > 0) throw new Error("out of luck");
+    if (entry === "evaluate" && isUnlucky) throw new Error("out of luck");
     return call(entry, inputs);
   });
   const trainer = await loaded.start([text], recipe);
   await expect(trainer.run().next()).rejects.toThrow("out of luck");
+  isUnlucky = false;
+  expect(await trainer.evaluate()).toEqual(whole.progress.evaluations[0]);
+  isUnlucky = true;
+  await expect(trainer.run().next()).rejects.toThrow("out of luck");
+  isUnlucky = false;
   for await (const _ of trainer.run());
   calls.mockRestore();
   expect(trainer.progress).toEqual(whole.progress);

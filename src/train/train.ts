@@ -144,6 +144,8 @@ async function runOn(
     findNonFinite: (inputs) =>
       firstNonFinite(gradientsFrom(entries, inputs), { states: model, weights, inputs }),
   });
+  const before = await trainer.evaluate();
+  if (before !== undefined) onEvaluation?.(before);
   for await (const trained of trainer.run()) {
     const { step, heldOutLoss, lambda } = trained;
     setCurrentLambda(lambda);

@@ -103,7 +103,7 @@ function describeStep(trained: TrainedStep, steps: number): string {
 function describe(report: TrainReport, out: string): string {
   const { device, model, adapter, parameters, trained, losses, evaluations } = report;
   const count = (of: number) => of.toLocaleString("en-US");
-  const last = evaluations.at(-1)!;
+  const [before, last] = [evaluations[0]!, evaluations.at(-1)!];
   return `${model}
 ${formatTable([
   ["parameters", count(parameters)],
@@ -111,7 +111,10 @@ ${formatTable([
   ["device", device],
   ["steps", String(losses.length)],
   ["loss", `${losses[0]!.toFixed(3)} at first, ${losses.at(-1)!.toFixed(3)} at last`],
-  ["held-out text", `loss ${last.loss.toFixed(3)}, perplexity ${Math.exp(last.loss).toFixed(2)}`],
+  [
+    "held-out text",
+    `loss ${before.loss.toFixed(3)} before, ${last.loss.toFixed(3)} after: perplexity ${Math.exp(last.loss).toFixed(2)}`,
+  ],
   ["curve", `${out}/loss.svg`],
   ...(adapter === undefined ? [] : [["adapter", adapter]]),
   ["next", `bitloom build ${model} --out <folder>`],
