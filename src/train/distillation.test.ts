@@ -49,11 +49,12 @@ describe("the attention-relation loss", () => {
       const channels = heads * width;
       const d = channels / (split ?? heads);
       const at = (row: number, i: number) => x[(b * seq + row) * channels + head * d + i]!;
-      const scores = Array.from({ length: seq }, (_, row) => {
-        let dot = 0;
-        for (let i = 0; i < d; i++) dot += at(t, i) * at(row, i);
-        return dot / Math.sqrt(d);
-      });
+      const dot = (a: number, b: number) =>
+        Array.from({ length: d }, (_, i) => at(a, i) * at(b, i)).reduce((sum, product) => sum + product);
+      const scores = Array.from(
+        { length: seq },
+        (_, row) => dot(t, row) / Math.sqrt(dot(t, t) * dot(row, row)),
+      );
       const log = Math.log(scores.reduce((sum, score) => sum + Math.exp(score), 0));
       return scores.map((score) => score - log);
     };

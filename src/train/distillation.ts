@@ -1,4 +1,8 @@
-/** Distillation from a frozen teacher in the same graph, as BitDistill has it (arXiv:2510.13998, 3.3). */
+/**
+ * Distillation from a frozen teacher in the same graph, as BitDistill has it (arXiv:2510.13998). Terms and defaults are those
+ * of the authors' program, github.com/yushuiwx/bitnet-distill (trainer.py and model_args.py of src/llamafactory), whose
+ * commands for single tasks have other weights: 1 or 10 for logits, and a hundred times the default for attention.
+ */
 import { BitloomError } from "../../errors/index.ts";
 import { makeValue } from "../../ir/builder.ts";
 import { type Graph, topologicalOrder, type Value } from "../../ir/graph.ts";
@@ -6,7 +10,7 @@ import { wholeSequences } from "../../ir/passes/whole-sequences.ts";
 import { rebuild } from "../../ir/rewrite.ts";
 import type { LanguageModel } from "../dsl/language-model.ts";
 import { checkOptions, invalidOption } from "../dsl/options.ts";
-import { add, mul, one } from "./expressions.ts";
+import { add, div, mul, one, sqrt } from "./expressions.ts";
 import { crossEntropyLoss, divergence } from "./loss.ts";
 import { distillationRows, distillationWeightRows } from "./training-options.ts";
 
@@ -14,11 +18,15 @@ export interface DistillationTerms {
   /** What both sides' logits are divided by. Default 5. */
   readonly temperature?: number;
   /**
-   * What the divergence of the logits and that of the attention relations are multiplied by beside the cross-entropy; 0
-   * leaves a term out. Default 1 and 1000, the paper's for the generation of text.
+   * What the divergence of the logits, times the temperature squared, and that of the attention relations are multiplied by
+   * beside the cross-entropy; 0 leaves a term out. Default 1 and 31.25: the program's 1000 is divided there by its 32
+   * relation heads, besides the mean over them.
    */
   readonly weights?: { readonly logits?: number; readonly attention?: number };
-  /** The layer whose relations are compared, counted from 0. Default: the last one. */
+  /**
+   * The layer whose relations are compared, counted from 0. Default: the last one. The program has no default, and its
+   * commands name 22 and 24 of 28.
+   */
   readonly layer?: number;
   /** The teacher's layer. Default: `layer`, or the last one where `layer` is left out. */
   readonly teacherLayer?: number;
@@ -49,7 +57,7 @@ export function checkDistillation(terms: DistillationTerms): void {
  */
 export function distilled(teacher: LanguageModel, terms: DistillationTerms = {}): (student: Graph) => Graph {
   checkDistillation(terms);
-  const { temperature = 5, weights: { logits = 1, attention = 1000 } = {} } = terms;
+  const { temperature = 5, weights: { logits = 1, attention = 31.25 } = {} } = terms;
   return (student) => {
     const [vocabulary] = logitsOf(student).type.dims.slice(-1);
     if (vocabulary !== teacher.vocabularySize) {
@@ -68,7 +76,7 @@ export function distilled(teacher: LanguageModel, terms: DistillationTerms = {})
         Value,
         Value,
       ];
-      loss = add(loss, mul(divergence(own, taught), logits));
+      loss = add(loss, mul(divergence(own, taught), logits * temperature ** 2));
     }
     if (attention > 0) {
       const { layer, teacherLayer = layer, heads } = terms;
@@ -102,7 +110,8 @@ function logitsOf({ outputs }: Graph): Value {
 
 /**
  * How far the relations among a student's queries, among its keys and among its values diverge from those of a teacher,
- * summed over the three: for A of each, the mean over relation heads and positions of KL of softmax(A A^T / sqrt(d)).
+ * summed over the three: for A of each, rows of length 1, the mean over relation heads and positions of KL of softmax(A A^T).
+ * (MiniLMv2, arXiv:2012.15828, has rows as they are, and divides by the root of their size.)
  * @param own f32 [batch, seq, heads, D] each, as `taught`; D may differ, and with `heads` what attention has of them
  * @param heads relation heads, if they are not those of attention
  */
@@ -130,7 +139,7 @@ function attentionOperands(graph: Graph, option: string, layer: number | undefin
   throw invalidOption(`distill: ${option}`, expected, layer ?? graph.name);
 }
 
-/** A A^T / sqrt(d) of each relation head: f32 [batch, seq, heads, D] -> scores f32 [batch, heads, seq, seq]. */
+/** Cosines between rows in each relation head: f32 [batch, seq, heads, D] -> f32 [batch, heads, seq, seq]. */
 function relations(x: Value, split: number | undefined): Value {
   const [batch, seq, own, width] = x.type.dims as [string, string, number, number];
   const heads = split ?? own;
@@ -140,5 +149,7 @@ function relations(x: Value, split: number | undefined): Value {
   }
   const joined = heads === own ? x : one("reshape", [x], { dims: [batch, seq, heads, size] });
   const rows = one("transpose", [joined], { permutation: [0, 2, 1, 3] });
-  return mul(one("batch_matmul", [rows, rows], {}), 1 / Math.sqrt(size));
+  const squares = one("sum", [mul(rows, rows)], { axis: -1, keep_dims: true });
+  const units = div(rows, sqrt(add(squares, 1e-12)));
+  return one("batch_matmul", [units, units], {});
 }

@@ -247,7 +247,7 @@ export const distillationWeightRows: Rows<NonNullable<DistillationTerms["weights
   },
   attention: {
     ...weight,
-    default: "1000",
+    default: "31.25",
     example: "100",
     meaning: "weight of the relations' divergence; 0 leaves it out",
   },
