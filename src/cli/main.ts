@@ -95,6 +95,7 @@ program
   .argument("<training>", "a file that exports defineTraining({ … })")
   .requiredOption("--out <folder>", "where checkpoints, the loss curve and the trained model go")
   .option("--resume", "go on from the checkpoint in that folder")
+  .option("--recompute", "compute activations again for the gradients, which takes less memory and more time")
   .option("--threads <count>", "threads; default: one for each core", integer(1))
   .addOption(
     new Option(

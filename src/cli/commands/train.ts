@@ -15,6 +15,7 @@ import { warnOf } from "../warn.ts";
 export interface TrainCommandOptions {
   readonly out: string;
   readonly resume?: boolean;
+  readonly recompute?: true;
   readonly threads?: number;
   readonly device?: LoadOptions["device"];
 }
@@ -22,9 +23,9 @@ export interface TrainCommandOptions {
 /** Trains what a file describes. Interrupted, it writes a checkpoint first, from which `--resume` goes on. */
 export async function train(
   path: string,
-  { out, resume, threads, device }: TrainCommandOptions,
+  { out, resume, recompute, threads, device }: TrainCommandOptions,
 ): Promise<void> {
-  const training = await openTraining(path);
+  const training = { ...(await openTraining(path)), ...(recompute && { recompute }) };
   await interruptible(async (signal) => {
     const progress = new Progress();
     progress.update("compiling the training step");
