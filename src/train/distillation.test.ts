@@ -12,11 +12,12 @@ import { verifyGraph } from "../../ir/verify.ts";
 import { byteTokenizerFiles } from "../../runtime/training/index.ts";
 import { tinyLlama, writeTinyLlama } from "../../test/support/llama-folder.ts";
 import { Random } from "../../test/support/random.ts";
+import { runTraining } from "../../test/support/run-training.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
 import { llama } from "../dsl/families/llama.ts";
 import { convertCheckpoint } from "../quantize/convert-checkpoint.ts";
 import { distilled, relationLoss } from "./distillation.ts";
-import { constantRate, type DistillOptions, defineTraining, lossGraph, train } from "./index.ts";
+import { constantRate, type DistillOptions, defineTraining, lossGraph } from "./index.ts";
 
 describe("the attention-relation loss", () => {
   const [batch, seq] = [2, 3];
@@ -165,8 +166,7 @@ describe("a training with a teacher", () => {
   });
   afterAll(() => rm(folder, { recursive: true, force: true }));
 
-  const run = (distill: DistillOptions, out: string, { until = Infinity, resume = false } = {}) => {
-    const controller = new AbortController();
+  const run = (distill: DistillOptions, out: string, how: { until?: number; resume?: boolean } = {}) => {
     const training = defineTraining({
       weights: "bitnet",
       text: ["text.txt"],
@@ -178,14 +178,7 @@ describe("a training with a teacher", () => {
       learningRate: constantRate(0.01),
       distill,
     });
-    return train(training, {
-      out: join(folder, out),
-      base: folder,
-      threads: 1,
-      resume,
-      signal: controller.signal,
-      onStep: ({ step }) => step === until && controller.abort(),
-    });
+    return runTraining(training, { out: join(folder, out), base: folder, ...how });
   };
 
   test("brings a converted model closer to it, in parts as at once", async () => {

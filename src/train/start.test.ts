@@ -6,13 +6,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { byteTokenizerFiles } from "../../runtime/training/index.ts";
 import { checkpoints } from "../../test/support/checkpoints.ts";
 import { tinyLlama, writeTinyLlama } from "../../test/support/llama-folder.ts";
+import { runTraining } from "../../test/support/run-training.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { readFloats } from "../checkpoint/read-floats.ts";
 import { type LanguageModelConfig, languageModel } from "../dsl/families/index.ts";
 import { applyAdapter, readAdapter } from "../quantize/adapter.ts";
 import { convertCheckpoint } from "../quantize/convert-checkpoint.ts";
 import { onlyCorrections } from "../quantize/trainable.ts";
-import { constantRate, defineTraining, lambdaWarmup, type TrainingOptions, train } from "./index.ts";
+import { constantRate, defineTraining, lambdaWarmup, type TrainingOptions } from "./index.ts";
 import { openStart } from "./start.ts";
 import { readTensors } from "./tensor-file.ts";
 
@@ -46,18 +47,8 @@ const of = (changed: Partial<TrainingOptions> = {}) =>
     ...changed,
   });
 
-/** Runs a training, to its end or until so many steps are done. */
-function run(training: ReturnType<typeof of>, out: string, { until = Infinity, resume = false } = {}) {
-  const controller = new AbortController();
-  return train(training, {
-    out: join(folder, out),
-    base: folder,
-    threads: 1,
-    resume,
-    signal: controller.signal,
-    onStep: ({ step }) => step === until && controller.abort(),
-  });
-}
+const run = (training: ReturnType<typeof of>, out: string, how: { until?: number; resume?: boolean } = {}) =>
+  runTraining(training, { out: join(folder, out), base: folder, ...how });
 
 async function parametersOf(name: string): Promise<ReadonlyMap<string, Float32Array>> {
   const { source } = await openCheckpoint(join(folder, name));

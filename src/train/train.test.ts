@@ -6,6 +6,7 @@ import { loadLanguageModel } from "../../runtime/index.ts";
 import { Tokenizer } from "../../runtime/tokenizer.ts";
 import { byteTokenizerFiles, Windows } from "../../runtime/training/index.ts";
 import { alphabetConfig } from "../../test/support/alphabet-model.ts";
+import { runTraining } from "../../test/support/run-training.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { compileCheckpoint } from "../compiler/checkpoint.ts";
 import type { LanguageModelConfig } from "../dsl/families/config.ts";
@@ -97,22 +98,17 @@ test("a run that is interrupted, even twice, ends with the weights of one that i
   const lambdas: number[] = [];
   // The same text, be it a file's or a program's.
   const content = "abcdefgh".repeat(200);
-  const run = (out: string, until: number, resume = false) => {
-    const controller = new AbortController();
-    const training = of(resume ? { ...changed, text: [{ content }] } : changed);
-    return train(training, {
+  const run = (out: string, until: number, resume = false) =>
+    runTraining(of(resume ? { ...changed, text: [{ content }] } : changed), {
       out: join(folder, out),
       base: folder,
-      threads: 1,
       resume,
-      signal: controller.signal,
-      onStep: ({ step, lambda }) => {
+      until,
+      onStep: ({ lambda }) => {
         if (out === "at-once") lambdas.push(lambda);
         expect(getCurrentLambda()).toBe(lambda);
-        if (step === until) controller.abort();
       },
     });
-  };
   const { losses, evaluations } = await run("at-once", 99);
   // Four layers one after the other, and three together.
   const sums = [0, 1 + 0.439, 2 + 1.5, 4 + 2.561, 7, 7, 7];
