@@ -60,7 +60,8 @@ function ownedBy(owner: string | undefined, name: string): string {
   return `${owner}${owner.includes(":") ? "." : ": "}${name}`;
 }
 
-function hintOf(name: string, { default: otherwise, example }: OptionRow): string {
+/** An example of an option, and what it is if it is left out. */
+export function hintOf(name: string, { default: otherwise, example }: OptionRow): string {
   const beside = otherwise === undefined ? "" : `; left out, it is ${otherwise}`;
   return `For example ${name}: ${example}${beside}.`;
 }
@@ -105,16 +106,20 @@ export function knownOptions(owner: string | undefined, options: object, known: 
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue;
     const near = nearest(key, known);
-    const hint = near === undefined ? "Leave it out." : `Did you mean ${near}?`;
-    throw invalidOption(ownedBy(owner, key), `options ${known.join(", ")}`, key, hint);
+    const hint = near === undefined ? "There is no such option; leave it out." : `Did you mean ${near}?`;
+    throw invalidOption(ownedBy(owner, key), `one of ${known.join(", ")}`, key, hint);
   }
 }
 
-/** The word that takes the fewest changes of a letter, at most a third of them. */
+/** The word that takes the fewest changes of a letter, at most a third of them, or the first that begins or ends it. */
 function nearest(word: string, words: readonly string[]): string | undefined {
   const distances = words.map((other) => [distance(word.toLowerCase(), other.toLowerCase()), other] as const);
   const [least, other] = distances.reduce((a, b) => (b[0] < a[0] ? b : a), [Infinity, ""] as const);
-  return least <= Math.max(1, word.length / 3) ? other : undefined;
+  if (least <= Math.max(1, word.length / 3)) return other;
+  return words.find((one) => {
+    const [a, b] = [word.toLowerCase(), one.toLowerCase()];
+    return b.length >= 4 && (a.startsWith(b) || a.endsWith(b));
+  });
 }
 
 /** Letters to insert, remove or replace (Levenshtein 1965). */

@@ -1,7 +1,7 @@
 import type { LayerLambdas, MixOptions } from "../../ir/passes/mix-quantization.ts";
 import type { Estimator, Noise } from "../../ir/passes/mixture.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
-import { checkOptions, invalidOption } from "../dsl/options.ts";
+import { checkOptions, hintOf, invalidOption } from "../dsl/options.ts";
 import { getGlobalLambdaWarmup, type LambdaSchedule, type LayerPlace } from "./lambda.ts";
 import { STEPS_COUNT } from "./learning-rate.ts";
 import { quantizationRows } from "./training-options.ts";
@@ -54,6 +54,7 @@ export interface LambdaCourses {
   readonly mean: readonly number[];
 }
 
+const layersHint = hintOf("layers", quantizationRows.layers);
 const SOFT: Estimator = { kind: "soft", temperature: 4 };
 
 /** @throws BitloomError INVALID_OPTION naming the option */
@@ -64,7 +65,7 @@ export function checkQuantization(options: QuantizationOptions): CheckedQuantiza
     if (typeof schedule === "number") return { part, schedule: () => schedule };
     if (typeof schedule === "function") return { part, schedule };
     const expected = "a number in 0..1, or a schedule such as lambdaWarmup({ steps: 1000 })";
-    throw invalidOption(`quantization: layers["${part}"]`, expected, schedule);
+    throw invalidOption(`quantization: layers["${part}"]`, expected, schedule, layersHint);
   });
   own.sort((a, b) => b.part.length - a.part.length);
   return { lambda, layers: own, estimator: ste === "soft" ? SOFT : ste, noise, off };
@@ -86,7 +87,7 @@ export function planQuantization(
   const unknown = own.find(({ part }) => !paths.some((path) => contains(part, path)));
   if (unknown) {
     const expected = `the path of a BitLinear that is trained, or of what it is part of: ${someOf(paths)}`;
-    throw invalidOption(`quantization: layers["${unknown.part}"]`, expected, unknown.part);
+    throw invalidOption(`quantization: layers["${unknown.part}"]`, expected, unknown.part, layersHint);
   }
   const courses = new Courses(steps);
   const layers = new Map(

@@ -271,7 +271,7 @@ async function readCheckpoint(path: string) {
   } catch (cause) {
     if (cause instanceof BitloomError && ["MISSING_FILE", "READ_FAILED"].includes(cause.code)) throw cause;
     throw new BitloomError("CORRUPT_FILE", `${path} is no checkpoint of a training, or a damaged one`, {
-      received: (cause as Error).message.split("\n", 1)[0]!,
+      received: (cause as Error).message.split("\n", 1)[0]!.replace(/ \[\w+\]$/, ""),
       hint: "Put a copy of it in its place, or begin the run anew in another folder, without --resume.",
       cause,
     });

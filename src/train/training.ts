@@ -2,7 +2,7 @@ import type { LanguageModelConfig } from "../dsl/families/config.ts";
 import { languageModel } from "../dsl/families/index.ts";
 import type { LanguageModel } from "../dsl/language-model.ts";
 import { type AnyModel, isModel } from "../dsl/model.ts";
-import { checkOptions, describe, invalidOption } from "../dsl/options.ts";
+import { checkOptions, describe, hintOf, invalidOption } from "../dsl/options.ts";
 import type { ParameterFilter } from "../quantize/trainable.ts";
 import { adamW } from "./adamw.ts";
 import { checkDistillation, type DistillationTerms } from "./distillation.ts";
@@ -16,7 +16,7 @@ import {
   someOf,
 } from "./quantization.ts";
 
-import { distillRows, trainingRows } from "./training-options.ts";
+import { distillRows, quantizationRows, trainingRows } from "./training-options.ts";
 
 /** The path of a file of UTF-8, or what a program made. */
 export type TrainingText = string | { readonly content: string };
@@ -227,11 +227,8 @@ function savedConfig(
   if (off === undefined) return config;
   const paths = bitLinears(config);
   if (!paths.some((path) => off(path))) {
-    throw invalidOption(
-      "quantization: off",
-      `a function that is true of some BitLinear: ${someOf(paths)}`,
-      off,
-    );
+    const expected = `a function that is true of some BitLinear: ${someOf(paths)}`;
+    throw invalidOption("quantization: off", expected, off, hintOf("off", quantizationRows.off));
   }
   const isQuantized = typeof quantized === "function" ? quantized : () => quantized;
   return { ...config, quantized: (path) => isQuantized(path) && !off(path) };

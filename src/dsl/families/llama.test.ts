@@ -111,7 +111,7 @@ describe("llama", () => {
     ["ropeTheta", "a finite number above 0", { ropeTheta: -1 }],
     ["activation", '"relu2" or "silu"', { activation: unchecked("gelu") }],
     ["bosToken", "a token, or null", { bosToken: unchecked(undefined) }],
-    ["tidHead", "options name", unchecked({ tidHead: true })],
+    ["tidHead", "one of name", unchecked({ tidHead: true })],
   ])("speaks of %s as the configuration has it", (field, expected, changed) => {
     const { message } = errorOf(() => languageModel({ ...config, ...changed }));
     expect(message).toContain(field);
