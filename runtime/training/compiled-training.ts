@@ -8,8 +8,8 @@ import { type ArtifactLocation, resolveSource } from "../source.ts";
 import { TextStream } from "../text-stream.ts";
 import { type Tokenizer, tokenizerFileNames } from "../tokenizer.ts";
 import { byteTokenizerFiles } from "./byte-tokenizer.ts";
-import { type FilePieces, modelFiles } from "./model-files.ts";
-import { parseRecipe, RECIPE_FILE } from "./parse-recipe.ts";
+import { type FilePieces, modelFiles, type Tensors, tensorsOf } from "./model-files.ts";
+import { FIRST_FILE, parseRecipe, RECIPE_FILE } from "./parse-recipe.ts";
 import { type PredictOptions, predictTokens } from "./predict.ts";
 import type { TrainingRecipe } from "./recipe.ts";
 import { openTokenizer, splitText, tokenize } from "./text.ts";
@@ -38,9 +38,13 @@ export async function loadTraining(
     const { signal, onProgress } = options;
     // `load` has warned where hashes cannot be computed.
     const verify = (options.verify ?? true) && globalThis.crypto?.subtle !== undefined;
-    const readText = async (path: string): Promise<string | undefined> => {
+    const read = async (path: string, reader: Pick<LoadOptions, "signal" | "onProgress">) => {
       const file = model.manifest.files.find((candidate) => candidate.path === path);
-      return file && new TextDecoder().decode(await readFile(source, file, { signal, onProgress, verify }));
+      return file && readFile(source, file, { ...reader, verify });
+    };
+    const readText = async (path: string): Promise<string | undefined> => {
+      const bytes = await read(path, { signal, onProgress });
+      return bytes && new TextDecoder().decode(bytes);
     };
     const text = await readText(RECIPE_FILE);
     if (text === undefined) {
@@ -55,7 +59,18 @@ export async function loadTraining(
       if (file !== undefined) files[name] = file;
     }
     const tokenizerFiles = "tokenizer.json" in files ? files : byteTokenizerFiles();
-    return new CompiledTraining(model, recipe, await openTokenizer(tokenizerFiles), tokenizerFiles);
+    // As large as the weights: it is read when it is asked for, which may be long after loading.
+    const readFirst = async () => {
+      const bytes = await read(FIRST_FILE, {});
+      return bytes && tensorsOf(bytes);
+    };
+    return new CompiledTraining(
+      model,
+      recipe,
+      await openTokenizer(tokenizerFiles),
+      tokenizerFiles,
+      readFirst,
+    );
   } catch (error) {
     await model.dispose();
     throw error;
@@ -68,24 +83,29 @@ export class CompiledTraining {
   readonly recipe: TrainingRecipe;
   readonly #tokenizer: Tokenizer | undefined;
   readonly #tokenizerFiles: Readonly<Record<string, string>>;
+  readonly #readFirst: () => Promise<Tensors | undefined>;
 
+  /** @param readFirst all parameters before training, where the seed does not settle them */
   constructor(
     model: Model,
     recipe: TrainingRecipe,
     tokenizer: Tokenizer | undefined,
     tokenizerFiles: Readonly<Record<string, string>>,
+    readFirst: () => Promise<Tensors | undefined>,
   ) {
     this.model = model;
     this.recipe = recipe;
     this.#tokenizer = tokenizer;
     this.#tokenizerFiles = tokenizerFiles;
+    this.#readFirst = readFirst;
   }
 
   /**
-   * Begins a run: first weights, from the seed, and text to learn from.
+   * Begins a run: first weights, the artifact's or from the seed, and text to learn from.
    * @param texts whole documents; bytes are UTF-8
    * @param recipe instead of the artifact's, such as one `withSteps`
-   * @throws BitloomError INVALID_INPUT for too little text, INVALID_OPTION for one that does not fit the vocabulary
+   * @throws BitloomError INVALID_INPUT for too little text, INVALID_OPTION for one that does not fit the vocabulary, and of
+   *   reading the artifact's weights
    */
   async start(
     texts: readonly (string | Uint8Array)[],
@@ -93,7 +113,8 @@ export class CompiledTraining {
   ): Promise<Trainer> {
     const bytes = texts.map((text) => (typeof text === "string" ? new TextEncoder().encode(text) : text));
     const windows = splitText(tokenize(bytes, recipe, this.#tokenizer), recipe);
-    const first = firstParameters(recipe);
+    const given = await this.#readFirst();
+    const first = given ? trainedOf(given, recipe) : firstParameters(recipe);
     const zeros = this.model.manifest.states!.flatMap(({ name, dims, bytes }) =>
       first.has(name) ? [] : [[name, { dims: dims as number[], data: new Float32Array(bytes / 4) }] as const],
     );
@@ -127,7 +148,8 @@ export class CompiledTraining {
       this.model,
       this.recipe.parameters.map(({ path }) => path),
     );
-    return modelFiles(weights, this.recipe, this.#tokenizerFiles);
+    const frozen = await this.#readFirst();
+    return modelFiles(new Map([...(frozen ?? []), ...weights]), this.recipe, this.#tokenizerFiles);
   }
 
   /** Releases memory and threads; a second call does nothing. */
@@ -138,4 +160,15 @@ export class CompiledTraining {
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }
+}
+
+/** @throws BitloomError CORRUPT_FILE for parameters that are not there */
+function trainedOf(given: Tensors, { parameters }: TrainingRecipe): Tensors {
+  return new Map(
+    parameters.map(({ path, dims }) => {
+      const tensor = given.get(path);
+      if (String(tensor?.dims) === String(dims)) return [path, tensor!];
+      throw new BitloomError("CORRUPT_FILE", `The first weights of the training lack "${path}" [${dims}]`);
+    }),
+  );
 }

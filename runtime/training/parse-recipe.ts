@@ -6,6 +6,12 @@ import type { TrainingRecipe } from "./recipe.ts";
 /** The file of an artifact that holds its training's recipe. */
 export const RECIPE_FILE = "training.json";
 
+/**
+ * The file of an artifact that holds all parameters before training, f32, where the seed does not settle them or not all of
+ * them are trained.
+ */
+export const FIRST_FILE = "first.safetensors";
+
 const positive = z.int().check(z.minimum(1));
 
 const recipeSchema = z.object({

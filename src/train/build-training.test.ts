@@ -14,11 +14,19 @@ import {
   tokenize,
   withSteps,
 } from "../../runtime/training/index.ts";
+import { tensorsOf } from "../../runtime/training/model-files.ts";
 import { parseRecipe } from "../../runtime/training/parse-recipe.ts";
 import { alphabetConfig } from "../../test/support/alphabet-model.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
 import type { BuildLimits } from "../compiler/build-limits.ts";
-import { buildTraining, cosineRate, defineTraining, type TrainingOptions, train } from "./index.ts";
+import {
+  buildTraining,
+  constantRate,
+  cosineRate,
+  defineTraining,
+  type TrainingOptions,
+  train,
+} from "./index.ts";
 import { lossGraph } from "./train-step.ts";
 
 const options: TrainingOptions = {
@@ -89,6 +97,31 @@ test("what a model predicts while it is trained is what it computes on whole seq
   expect(relativeL2({ ...want, data: logits!.data as Float32Array }, want)).toBeLessThan(1e-5);
 });
 
+test("one that goes on from weights, of which some are frozen, brings them along", async () => {
+  const { model: _described, ...run } = options;
+  const further = defineTraining({
+    ...run,
+    weights: "run/model",
+    trainable: ({ kind }) => kind !== "embedding",
+    steps: 2,
+    evaluateEvery: 2,
+    learningRate: constantRate(1e-4),
+  });
+  const out = join(folder, "further");
+  const { losses, evaluations, model } = await train(further, { out, base: folder, threads: 1 });
+  await buildTraining(further, { out: join(out, "built"), base: folder, maxThreads: 1 });
+  await using built = await loadTraining(join(out, "built"), { threads: 1 });
+  const trainer = await built.start([text]);
+  for await (const _ of trainer.run());
+  expect(trainer.progress).toEqual({ losses, evaluations });
+  const weights = (await built.modelFiles()).get("model.safetensors") as readonly Uint8Array[];
+  expect(Buffer.concat(weights).equals(await readFile(join(model, "model.safetensors")))).toBe(true);
+  const told: string[] = [];
+  for await (const piece of built.generate("abcdefghabcdefgh", { maxTokens: 4 })) told.push(piece);
+  expect(told.join("")).toBe("abcd");
+  expect(() => tensorsOf(new Uint8Array(4))).toThrow(expect.objectContaining({ code: "CORRUPT_FILE" }));
+});
+
 test("an evaluation that fails is made up for when the run goes on", async () => {
   const recipe = withSteps(loaded.recipe, 2);
   const whole = await loaded.start([text], recipe);
@@ -131,13 +164,10 @@ test("weights that are no numbers any more end the run with its last step, whate
 test("what cannot be trained or continued is refused", async () => {
   await expect(loaded.start(["short"])).rejects.toMatchObject({ code: "INVALID_INPUT" });
   await expect(generated("", 1)).rejects.toMatchObject({ code: "INVALID_INPUT" });
-  const partly = defineTraining({ ...options, trainable: ({ kind }) => kind === "norm" });
   const taught = defineTraining({ ...options, distill: { teacher: "teacher" } });
-  for (const refused of [partly, taught]) {
-    await expect(buildTraining(refused, { out: join(folder, "refused") })).rejects.toMatchObject({
-      code: "INVALID_OPTION",
-    });
-  }
+  await expect(buildTraining(taught, { out: join(folder, "refused") })).rejects.toMatchObject({
+    code: "INVALID_OPTION",
+  });
   for (const wrong of [{ targets: ["foo"] }, { targets: [] }, { maxThreads: 0 }] as BuildLimits[]) {
     await expect(buildTraining(training, { out: join(folder, "wrong"), ...wrong })).rejects.toMatchObject({
       code: "INVALID_OPTION",

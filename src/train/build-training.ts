@@ -1,11 +1,12 @@
 import { resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
-import { RECIPE_FILE } from "../../runtime/training/parse-recipe.ts";
+import { tensorFile } from "../../runtime/training/model-files.ts";
+import { FIRST_FILE, RECIPE_FILE } from "../../runtime/training/parse-recipe.ts";
 import type { CompileProgress, TargetReport } from "../compiler/artifact.ts";
 import type { BuildLimits } from "../compiler/build-limits.ts";
 import { type CompileTrainingOptions, compileTraining } from "./compile-training.ts";
 import { recipeOf } from "./recipe.ts";
-import { openStart, stepOf } from "./start.ts";
+import { floatsOf, openStart, stepOf } from "./start.ts";
 import { tokenizerFiles } from "./text-data.ts";
 import type { Training } from "./training.ts";
 import { defaultWarning, type OnTrainingWarning } from "./warning.ts";
@@ -30,9 +31,10 @@ export interface BuildTrainingReport {
 
 /**
  * Compiles a training to an artifact that runs wherever `loadTraining` of `bitloom/training` does, on text that is given
- * there: the step's kernels, the recipe and the tokenizer. First weights are made there, from the seed.
- * @throws BitloomError INVALID_OPTION for a training that goes on from weights, freezes some or has a teacher,
- *   MISSING_FILE for a tokenizer, and as `compileTraining`
+ * there: the step's kernels, the recipe and the tokenizer. First weights are made there, from the seed; but where they are a
+ * folder's, or not all are trained, the artifact has them, f32.
+ * @throws BitloomError INVALID_OPTION for a training with a teacher, MISSING_FILE for a tokenizer, and as `openStart` and
+ *   `compileTraining`
  */
 export async function buildTraining(
   training: Training,
@@ -47,22 +49,17 @@ export async function buildTraining(
   const { model, weights, trained, digest, tokenizer } = start;
   try {
     for (const warning of start.warnings) onWarning(warning);
-    if (digest !== undefined || trained.length < model.parameters().length) {
-      throw new BitloomError(
-        "INVALID_OPTION",
-        "Only a training from first weights, of all of them, can be built",
-        {
-          hint: "Leave out `weights` and `trainable`, or train it here with `bitloom train`.",
-        },
-      );
-    }
+    const parameters = model.parameters();
+    const isSettled = digest === undefined && trained.length === parameters.length;
+    const first = isSettled ? undefined : tensorFile(await floatsOf(parameters, weights), {});
     const { targets } = await compileTraining(model, {
       ...options,
       ...stepOf(training, start),
       predict: true,
       files: {
         [RECIPE_FILE]: JSON.stringify(recipeOf(training, start)),
-        ...(tokenizer !== undefined && (await tokenizerFiles({ text: training.text, tokenizer }, base))),
+        ...(first && { [FIRST_FILE]: Buffer.concat(first) }),
+        ...(tokenizer !== undefined && (await tokenizerFiles({ ...start, text: training.text }, base))),
       },
     });
     const sizes = trained.map(({ dims }) => dims.reduce((product, dim) => product * dim, 1));

@@ -40,7 +40,7 @@ export interface CompileTrainingOptions
    */
   readonly predict?: boolean;
   /** Further files of the artifact by name. */
-  readonly files?: Readonly<Record<string, string>>;
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CompileProgress) => void;
 }

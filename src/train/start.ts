@@ -3,10 +3,11 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
 import { formatDims, sameDims } from "../../ir/types.ts";
-import { firstParameters, type TrainingRecipe } from "../../runtime/training/index.ts";
+import { firstParameters, type Tensors, type TrainingRecipe } from "../../runtime/training/index.ts";
 import { openCheckpoint } from "../checkpoint/huggingface.ts";
 import { readJson } from "../checkpoint/json-file.ts";
 import { sourceBeside } from "../checkpoint/overlay.ts";
+import { readFloats } from "../checkpoint/read-floats.ts";
 import { safetensorsSource } from "../checkpoint/safetensors-source.ts";
 import { memorySource, type ParameterSource, storedBytes } from "../checkpoint/source.ts";
 import { languageModel } from "../dsl/families/index.ts";
@@ -94,6 +95,19 @@ export async function openStart(training: Training, base: string): Promise<Train
     await weights.close();
     throw error;
   }
+}
+
+/** Parameters in f32: those that are known already, and the others as `weights` has them. */
+export async function floatsOf(
+  parameters: readonly ParameterDeclaration[],
+  weights: ParameterSource,
+  known: Tensors = new Map(),
+): Promise<Tensors> {
+  const tensors = parameters.map(
+    async ({ path, dims }) =>
+      [path, known.get(path) ?? { dims, data: await readFloats(weights, path) }] as const,
+  );
+  return new Map(await Promise.all(tensors));
 }
 
 async function openTeacher(

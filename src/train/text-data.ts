@@ -32,8 +32,6 @@ export interface TextSource extends Pick<Training, "text" | "tokenizer"> {
  */
 export async function readText(source: TextSource, recipe: TrainingRecipe, base: string): Promise<TextData> {
   const files = await tokenizerFiles(source, base);
-  const { vocabularies } = source;
-  for (const of of vocabularies) await requireSameVocabulary(JSON.parse(files["tokenizer.json"]!), of);
   const tokens = tokenize(await readTexts(source, base), recipe, await openTokenizer(files));
   return {
     ...splitText(tokens, recipe),
@@ -60,10 +58,19 @@ async function readWhole(path: string): Promise<Buffer> {
 
 /**
  * The files by name of the tokenizer that a training asks for; one that is made for its text is made here.
- * @throws BitloomError MISSING_FILE
+ * @throws BitloomError MISSING_FILE, CORRUPT_FILE, and INVALID_OPTION for tokens that weights know as others
  */
 export async function tokenizerFiles(
-  { text, tokenizer }: Pick<Training, "text" | "tokenizer">,
+  source: TextSource,
+  base: string,
+): Promise<Readonly<Record<string, string>>> {
+  const files = await filesOf(source, base);
+  for (const folder of source.vocabularies) await requireSameVocabulary(files["tokenizer.json"]!, folder);
+  return files;
+}
+
+async function filesOf(
+  { text, tokenizer }: TextSource,
   base: string,
 ): Promise<Readonly<Record<string, string>>> {
   if (tokenizer === undefined) return byteTokenizerFiles();

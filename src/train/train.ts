@@ -20,8 +20,7 @@ import {
   writeStates,
 } from "../../runtime/training/index.ts";
 import { type FilePieces, modelFiles } from "../../runtime/training/model-files.ts";
-import { readFloats } from "../checkpoint/read-floats.ts";
-import { memorySource, type ParameterSource } from "../checkpoint/source.ts";
+import { memorySource } from "../checkpoint/source.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { withTemporaryFolder } from "../files/temporary.ts";
 import { requireWritable, writeWhole } from "../files/whole-file.ts";
@@ -32,7 +31,7 @@ import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
 import { type CompiledStep, openStep } from "./open-step.ts";
 import { recipeOf } from "./recipe.ts";
-import { openStart, stepOf, type TrainingStart } from "./start.ts";
+import { floatsOf, openStart, stepOf, type TrainingStart } from "./start.ts";
 import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
 import { lossGraph, stepOptions, type TrainingEntries, trainingEntries } from "./train-step.ts";
@@ -205,19 +204,6 @@ interface Run extends TrainingProgress {
 async function newRun({ weights, trained }: TrainingStart, identity: string): Promise<Run> {
   const states = await floatsOf(trained, weights);
   return { states, identity, device: undefined, losses: [], evaluations: [] };
-}
-
-/** Parameters in f32: those that are known already, and the others as `weights` has them. */
-async function floatsOf(
-  parameters: readonly ParameterDeclaration[],
-  weights: ParameterSource,
-  known: Tensors = new Map(),
-): Promise<Tensors> {
-  const tensors = parameters.map(
-    async ({ path, dims }) =>
-      [path, known.get(path) ?? { dims, data: await readFloats(weights, path) }] as const,
-  );
-  return new Map(await Promise.all(tensors));
 }
 
 /** Everything but gradients, which each step makes anew. */

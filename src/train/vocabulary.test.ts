@@ -10,7 +10,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-const pairs = { model: { vocab: { a: 0, b: 1 } }, added_tokens: [{ id: 2, content: "<end>" }] };
+const pairs = JSON.stringify({
+  model: { vocab: { a: 0, b: 1 } },
+  added_tokens: [{ id: 2, content: "<end>" }],
+});
 const unigrams = (...pieces: string[]) => ({ model: { vocab: pieces.map((piece) => [piece, -1.5]) } });
 
 test.each<[string, object, number | undefined]>([
@@ -34,5 +37,8 @@ test("a file that has no vocabulary is corrupt, and none at all says nothing", a
     code: "CORRUPT_FILE",
     received: expect.stringContaining("model.vocab"),
   });
+  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(unigrams("a")));
+  const broken = requireSameVocabulary("{", { option: "weights", folder });
+  await expect(broken).rejects.toMatchObject({ code: "CORRUPT_FILE" });
   await requireSameVocabulary(pairs, { option: "weights", folder: join(folder, "none") });
 });

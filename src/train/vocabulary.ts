@@ -21,17 +21,17 @@ const schema = z.object({
 /**
  * Refuses a tokenizer of which some token is another one in a folder, whose weights would take it for that. A folder may
  * have more tokens, and one without tokenizer.json is taken as it is.
- * @param tokenizer tokenizer.json, parsed
+ * @param tokenizer the text of tokenizer.json
  * @throws BitloomError INVALID_OPTION naming the first id that differs, CORRUPT_FILE
  */
 export async function requireSameVocabulary(
-  tokenizer: unknown,
+  tokenizer: string,
   { option, folder }: VocabularyFolder,
 ): Promise<void> {
   const path = join(folder, "tokenizer.json");
   const stored = await readOptionalJson(path);
   if (stored === undefined) return;
-  const [own, theirs] = [tokensById(tokenizer, "tokenizer.json"), tokensById(stored, path)];
+  const [own, theirs] = [tokensById(parsedJson(tokenizer), "tokenizer.json"), tokensById(stored, path)];
   const differs = [...own].sort(([a], [b]) => a - b).find(([id, token]) => theirs.get(id) !== token);
   if (differs === undefined) return;
   const [id, token] = differs;
@@ -48,6 +48,15 @@ export async function requireSameVocabulary(
           : `Choose a model for \`${option}\` that has the tokenizer of the one that is trained, such as that it was converted from.`,
     },
   );
+}
+
+/** What is no JSON has no vocabulary either. */
+function parsedJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function tokensById(tokenizer: unknown, path: string): ReadonlyMap<number, string> {
