@@ -169,13 +169,15 @@ const check = z.object({
 const selfCheck = z.object({ path: artifactPath, checks: z.array(check) });
 
 const wasmTarget = z.object({
-  /** Modules by variant; all compute the same bits. */
-  modules: z.object({
-    baseline: artifactPath,
-    relaxed: artifactPath,
-    baselineShared: artifactPath,
-    relaxedShared: artifactPath,
-  }),
+  /** Modules by variant; all compute the same bits. One that is made for one engine has no others' modules. */
+  modules: z.partial(
+    z.object({
+      baseline: artifactPath,
+      relaxed: artifactPath,
+      baselineShared: artifactPath,
+      relaxedShared: artifactPath,
+    }),
+  ),
   /** Byte address of each region in linear memory, and of the symbol table the driver reads. */
   memory: z.object({
     symbols: count,

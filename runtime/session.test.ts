@@ -156,6 +156,22 @@ describe("threads", () => {
       readFile: async (path) => artifact.files.get(path)!,
     });
 
+  it("have a module that the artifact may lack", async () => {
+    const { manifest, files } = await fakeArtifact();
+    const { baselineShared } = manifest.targets.wasm!.modules;
+    manifest.targets.wasm!.modules = { baselineShared };
+    const readFile = async (path: string) => files.get(path)!;
+    const make = (threads: number) =>
+      createWasmDevice(manifest, {
+        ...{ threads, readFile, warn: vi.fn() },
+        features: { simd: true, relaxedSimd: true, threads: true },
+      });
+    const made = await make(2);
+    expect(made.description).toBe("WebAssembly, baseline SIMD, 2 threads");
+    await made.dispose();
+    await expect(make(1)).rejects.toMatchObject({ code: "NO_DEVICE", received: baselineShared });
+  });
+
   it("are one where memory cannot be shared, with a warning", async () => {
     const warn = vi.fn();
     const single = await device({ threads: false }, warn);

@@ -91,7 +91,7 @@ describe("a directory handle", () => {
     const artifact = await fakeArtifact();
     const files = new Map(artifact.files);
     for (const [variant, path] of Object.entries(artifact.manifest.targets.wasm!.modules)) {
-      files.set(`deep/down/${path}`, artifact.files.get(path)!);
+      files.set(`deep/down/${path}`, artifact.files.get(path!)!);
       artifact.manifest.targets.wasm!.modules[variant as "baseline"] = `deep/down/${path}`;
     }
     for (const file of artifact.manifest.files)

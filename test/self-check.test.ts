@@ -164,13 +164,13 @@ describe("WebAssembly", () => {
   test("a module for relaxed SIMD that computes wrongly gives way to the other", async () => {
     claimed = { simd: true, relaxedSimd: true, threads: false };
     const files = await artifact(["wasm"]);
-    const { modules } = manifestOf(files).targets.wasm!;
+    const { baseline, relaxed } = manifestOf(files).targets.wasm!.modules;
     // f32x4.mul becomes f32x4.add.
-    const wrong = Buffer.from(files[modules.baseline]!);
+    const wrong = Buffer.from(files[baseline!]!);
     for (let at = wrong.indexOf("fde601", 0, "hex"); at >= 0; at = wrong.indexOf("fde601", at, "hex"))
       wrong[at + 1] = 0xe4;
     const onWarning = vi.fn();
-    await using model = await open(changed(files, { [modules.relaxed]: new Uint8Array(wrong) }), {
+    await using model = await open(changed(files, { [relaxed!]: new Uint8Array(wrong) }), {
       onWarning,
     });
     expect(model.device.description).toContain("baseline SIMD");

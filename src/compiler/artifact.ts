@@ -1,6 +1,7 @@
 import type { Plan, TargetName } from "../../codegen/schedule/plan.ts";
 import { targetNames } from "../../codegen/schedule/schedule.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
+import type { WasmFeatures } from "../../runtime/index.ts";
 import { FORMAT_VERSION, type Manifest } from "../../runtime/manifest.ts";
 import { checkManifest } from "../../runtime/parse-manifest.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
@@ -43,6 +44,8 @@ export interface ArtifactContent {
   /** Further files by name. */
   readonly files: Readonly<Record<string, string | Uint8Array>>;
   readonly languageModel?: NonNullable<Manifest["languageModel"]>;
+  /** The one engine that will run the artifact on WebAssembly, with as many threads as the plan has room for. */
+  readonly engine?: WasmFeatures;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CompileProgress) => void;
 }
@@ -118,10 +121,10 @@ function namedStates({ states }: Plan): NonNullable<Manifest["states"]> {
 async function writeTargets(
   folder: ArtifactFolder,
   plan: Plan,
-  { cudaArchitectures: architectures, signal, onProgress }: ArtifactContent,
+  { cudaArchitectures: architectures, engine, signal, onProgress }: ArtifactContent,
 ) {
   const nvcc = { architectures, ...(signal && { signal }), ...(onProgress && { onProgress }) };
-  const wasm = plan.targets.wasm && (await writeWasmTarget(folder, plan));
+  const wasm = plan.targets.wasm && (await writeWasmTarget(folder, plan, engine));
   const webgpu = plan.targets.webgpu && (await writeWebgpuTarget(folder, plan));
   const cuda = plan.targets.cuda && (await writeCudaTarget(folder, plan, nvcc));
   const targets: Manifest["targets"] = {

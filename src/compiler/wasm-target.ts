@@ -4,6 +4,7 @@ import { assemble } from "../../codegen/targets/wasm/assemble.ts";
 import { renderKernelModule } from "../../codegen/targets/wasm/functions.ts";
 import { mapMemory } from "../../codegen/targets/wasm/memory-map.ts";
 import { renderModule } from "../../codegen/targets/wasm/module.ts";
+import type { WasmFeatures } from "../../runtime/index.ts";
 import type { WasmTarget } from "../../runtime/manifest.ts";
 import type { ArtifactFolder } from "./artifact-folder.ts";
 import { writeSelfCheck } from "./self-check/write.ts";
@@ -16,22 +17,36 @@ export interface WrittenWasmTarget {
   readonly memoryBytes: number;
 }
 
-const modules: { readonly [K in keyof WasmTarget["modules"]]: string } = {
+type ModuleVariant = keyof WasmTarget["modules"];
+
+const modulePaths: Readonly<Record<ModuleVariant, string>> = {
   baseline: "kernels.wasm",
   relaxed: "kernels.simd-relaxed.wasm",
   baselineShared: "kernels.threads.wasm",
   relaxedShared: "kernels.threads.simd-relaxed.wasm",
 };
 
+const allVariants = Object.keys(modulePaths) as ModuleVariant[];
+
 /** A kernel's body for engines with or without relaxed SIMD. */
 export function bodyFor({ variants }: PlannedKernel, relaxed: boolean): KernelFunction {
   return (relaxed ? variants.relaxed : undefined) ?? variants.baseline;
 }
 
-/** Writes the four modules of a plan, and each kernel as text that a person can read. */
+/** The modules that an engine may run with all threads there may be; the baseline is for where relaxed SIMD is wrong. */
+function variantsFor({ relaxedSimd, threads }: WasmFeatures, maxThreads: number): readonly ModuleVariant[] {
+  return threads && maxThreads > 1
+    ? ["baselineShared", ...(relaxedSimd ? (["relaxedShared"] as const) : [])]
+    : ["baseline", ...(relaxedSimd ? (["relaxed"] as const) : [])];
+}
+
+/**
+ * Writes the modules of a plan, four or those that `engine` may run, and each kernel as text that a person can read.
+ */
 export async function writeWasmTarget(
   folder: Pick<ArtifactFolder, "write">,
   plan: Plan,
+  engine?: WasmFeatures,
 ): Promise<WrittenWasmTarget> {
   const symbolOrder = [
     ...new Set(Object.values(plan.entries).flatMap(({ symbols }) => Object.keys(symbols))),
@@ -45,7 +60,9 @@ export async function writeWasmTarget(
   const checkPlans = selfCheck?.checks.map(({ name, steps }) => [name, steps] as const) ?? [];
   const waits = Object.fromEntries(Object.entries(summaries).map(([name, summary]) => [name, summary.waits]));
   let kernelBytes = 0;
-  for (const [variant, path] of Object.entries(modules)) {
+  const variants = engine ? variantsFor(engine, plan.maxThreads) : allVariants;
+  for (const variant of variants) {
+    const path = modulePaths[variant];
     const wat = renderModule({
       kernels: planned.map((kernel) => bodyFor(kernel, variant.startsWith("relaxed"))),
       plans: { ...plans, ...Object.fromEntries(checkPlans) },
@@ -70,7 +87,7 @@ export async function writeWasmTarget(
   }
   return {
     target: {
-      modules,
+      modules: Object.fromEntries(variants.map((variant) => [variant, modulePaths[variant]])),
       memory,
       symbolOrder,
       arena: arena.bytes,

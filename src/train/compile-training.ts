@@ -2,6 +2,7 @@ import { schedule } from "../../codegen/schedule/schedule.ts";
 import { BitloomError } from "../../errors/index.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
+import type { WasmFeatures } from "../../runtime/index.ts";
 import { memorySource, type ParameterSource } from "../checkpoint/source.ts";
 import { type CompileProgress, type WrittenArtifact, writeArtifact } from "../compiler/artifact.ts";
 import { type BuildLimits, buildLimits } from "../compiler/build-limits.ts";
@@ -41,6 +42,11 @@ export interface CompileTrainingOptions
   readonly predict?: boolean;
   /** Further files of the artifact by name. */
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
+  /**
+   * What the one engine can do that will run the artifact on WebAssembly, with `maxThreads` threads: others' modules are
+   * left out. Default: modules for every engine.
+   */
+  readonly engine?: WasmFeatures;
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: CompileProgress) => void;
 }
@@ -63,7 +69,7 @@ export async function compileTraining(
   options: CompileTrainingOptions,
 ): Promise<WrittenTraining> {
   // Where nothing is frozen there is nothing but constants.
-  const { out, signal, onProgress, weights = memorySource(new Map()), files = {} } = options;
+  const { out, engine, signal, onProgress, weights = memorySource(new Map()), files = {} } = options;
   onProgress?.({ stage: "compiling the training step" });
   const { plan, recomputes } = await planTraining(model, { ...options, weights });
   const written = await writeArtifact(plan, {
@@ -72,6 +78,7 @@ export async function compileTraining(
     weights,
     cudaArchitectures: [],
     files,
+    ...(engine && { engine }),
     ...(signal && { signal }),
     ...(onProgress && { onProgress }),
   });

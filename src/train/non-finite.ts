@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { schedule } from "../../codegen/schedule/schedule.ts";
 import { formatLocation, type Graph, type Node, topologicalOrder } from "../../ir/graph.ts";
 import { runForwardPipeline } from "../../ir/passes/pipelines.ts";
-import { load, type Model } from "../../runtime/index.ts";
+import { load, type Model, wasmFeatures } from "../../runtime/index.ts";
 import type { TensorInputs } from "../../runtime/session.ts";
 import type { Tensor } from "../../runtime/tensors.ts";
 import type { ParameterSource } from "../checkpoint/source.ts";
@@ -51,7 +51,8 @@ export async function firstNonFinite(
   return withTemporaryFolder("bitloom-non-finite", async (folder) => {
     const plan = await schedule({ run: runForwardPipeline(probed) }, { targets: ["wasm"], maxThreads: 1 });
     const out = join(folder, "probes");
-    await writeArtifact(plan, { out, name: graph.name, weights, cudaArchitectures: [], files: {} });
+    const here = { cudaArchitectures: [], files: {}, engine: wasmFeatures() };
+    await writeArtifact(plan, { out, name: graph.name, weights, ...here });
     const model = await load(out, { device: "wasm", threads: 1 });
     try {
       for (const [name, value] of values) await model.writeState(name, value);

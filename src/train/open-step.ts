@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { TargetName } from "../../codegen/schedule/plan.ts";
 import { BitloomError } from "../../errors/index.ts";
 import { findMachine } from "../../runtime/devices/cuda/machine.ts";
-import { type LoadOptions, load, type Model, webgpuFeatures } from "../../runtime/index.ts";
+import { type LoadOptions, load, type Model, wasmFeatures, webgpuFeatures } from "../../runtime/index.ts";
 import { isDevicesFault } from "../../runtime/load.ts";
 import { DEFAULT_MAX_THREADS, WASM_MAX_THREADS } from "../../runtime/manifest.ts";
 import type { AnyModel } from "../dsl/model.ts";
@@ -52,7 +52,8 @@ export async function openStep(
   }
   const open = async (name: TargetName, recompute = step.recompute ?? "auto"): Promise<Model> => {
     const out = join(folder, name);
-    const more = { recompute, targets: [name], maxThreads: threads, ...(signal && { signal }) };
+    const here = { targets: [name], maxThreads: threads, engine: wasmFeatures() };
+    const more = { recompute, ...here, ...(signal && { signal }) };
     const { recomputes, targets } = await compileTraining(model, { ...step, out, ...more });
     onCompiled?.({ recomputes, memoryBytes: targets[0]!.memoryBytes });
     return load(out, { device: name, threads, signal, onWarning }).catch((error) =>

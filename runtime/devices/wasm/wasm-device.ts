@@ -54,7 +54,7 @@ export async function createWasmDevice(manifest: Manifest, options: WasmDeviceOp
   }
   const threads = chooseThreads(target, manifest.weights.bytes, features, options);
   const shared = threads > 1;
-  const path = target.modules[`${features.relaxedSimd ? "relaxed" : "baseline"}${shared ? "Shared" : ""}`];
+  const { path, relaxed } = chooseModule(target, features, shared);
   const bytes = await options.readFile(path);
   const module = await abortable(compile(path, bytes), options.signal);
   const memory = allocate(target.memory.totalBytes, shared);
@@ -75,7 +75,7 @@ export async function createWasmDevice(manifest: Manifest, options: WasmDeviceOp
       options.warn({ code: "NO_THREADS", message });
     }
   }
-  return new WasmDevice(manifest, target, driver, memory, workers, features.relaxedSimd, () => death);
+  return new WasmDevice(manifest, target, driver, memory, workers, relaxed, () => death);
 }
 
 /**
@@ -116,6 +116,18 @@ function chooseThreads(
     return 1;
   }
   return threads;
+}
+
+function chooseModule({ modules }: WasmTarget, features: WasmFeatures, shared: boolean) {
+  for (const relaxed of features.relaxedSimd ? [true, false] : [false]) {
+    const path = modules[`${relaxed ? "relaxed" : "baseline"}${shared ? "Shared" : ""}`];
+    if (path !== undefined) return { path, relaxed };
+  }
+  throw new BitloomError("NO_DEVICE", "The artifact has no WebAssembly module for this engine", {
+    expected: `one ${shared ? "with" : "without"} threads`,
+    received: Object.values(modules).join(", "),
+    hint: "Build it here: it was made for another engine, or for another number of threads.",
+  });
 }
 
 async function compile(path: string, bytes: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
