@@ -173,6 +173,7 @@ class EntryScheduler implements RuleContext {
   /** What is computed where it is read, until a step needs it in memory. */
   readonly #deferred = new Map<Storage, { readonly computed: Computed; readonly store: () => void }>();
   readonly #uses = new Map<Value, number>();
+  #readers: ReadonlyMap<Value, readonly Node[]> = new Map();
   readonly #steps: DraftStep[] = [];
   readonly #minimums = new Map<string, number>();
   /** What lies in the io region, by offset. */
@@ -199,9 +200,10 @@ class EntryScheduler implements RuleContext {
       this.#uses.set(value, (this.#uses.get(value) ?? 0) + 1);
     }
     for (const [value, count] of excerpt?.uses ?? []) this.#uses.set(value, count);
-    const [readers, results] = [users(graph, excerpt?.roots), new Set(resultsOf(graph))];
+    this.#readers = users(graph, excerpt?.roots);
+    const results = new Set(resultsOf(graph));
     const groups = findGroups(order, this.#shared.patterns, {
-      of: (value) => readers.get(value) ?? [],
+      of: (value) => this.readers(value),
       isResult: (value) => results.has(value),
     });
     for (const node of order) {
@@ -417,6 +419,10 @@ class EntryScheduler implements RuleContext {
     const copy = this.temporary(name, place.dtype, place.dims);
     this.generate(copyCall(place, copy, this.code));
     return copy;
+  }
+
+  readers(value: Value): readonly Node[] {
+    return this.#readers.get(value) ?? [];
   }
 
   weight(value: Value, layout: WeightLayout): Storage {

@@ -7,6 +7,11 @@ import type { RuleContext } from "./rules.ts";
 import { elementCount, isMultiple } from "./symbols.ts";
 import { mergeAxes, rowsOf } from "./view.ts";
 
+/** Whether a ternary weight is read for more than its scales. */
+export function readsCodes(weight: Value, context: RuleContext): boolean {
+  return context.readers(weight).some(({ op }) => op !== "weight_scale");
+}
+
 /** Rows of a value: the product of all its leading axes. */
 export function leadingRows(value: Value, context: RuleContext): SymbolExpr {
   return elementCount(context.dims(value).slice(0, -1));

@@ -1,4 +1,4 @@
-import type { NodeOf, Value } from "../../ir/graph.ts";
+import type { Node, NodeOf, Value } from "../../ir/graph.ts";
 import type { OpName } from "../../ir/ops/index.ts";
 import type { Dim, DType } from "../../ir/types.ts";
 import type { SymbolExpr } from "../../runtime/manifest.ts";
@@ -35,6 +35,8 @@ export interface RuleContext {
    * @throws INVALID_ATTRIBUTE if it never has
    */
   requireLength(dim: Dim, least: number): void;
+  /** The nodes that read a value. */
+  readers(value: Value): readonly Node[];
   /** Where a value lies. Build-time values are placed in the weights region, dense. */
   place(value: Value): Place;
   /** The same elements row-major and without gaps, copied if need be. */

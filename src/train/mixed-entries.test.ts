@@ -1,5 +1,6 @@
 /** The entries of steps in which lambdas are below 1, as WebAssembly and as the interpreter computes them. */
 import { beforeAll, describe, expect, test } from "vitest";
+import { schedule } from "../../codegen/schedule/schedule.ts";
 import type { Graph } from "../../ir/graph.ts";
 import { interpret } from "../../ir/interpret.ts";
 import type { MixOptions } from "../../ir/passes/mix-quantization.ts";
@@ -117,3 +118,17 @@ describe.each(Object.keys(ways))("%s", (way) => {
     }
   });
 });
+
+test.each(["wasm", "webgpu"] as const)(
+  "codes are packed on %s only where a step reads them",
+  async (target) => {
+    const { clipped, "mixed clipped": mixed } = lowered;
+    const plan = await schedule({ clipped: clipped!, mixed: mixed! }, { targets: [target], maxThreads: 1 });
+    const packed = (entry: string) =>
+      plan.targets[target]!.plans[entry]!.filter(({ kernel }) => kernel.startsWith("pack_ternary")).map(
+        ({ label }) => label,
+      );
+    expect(packed("clipped")).toHaveLength(3);
+    expect(packed("mixed")).toEqual([expect.stringContaining("down.weight")]);
+  },
+);

@@ -1,7 +1,7 @@
 /** Ternary weights of the run: latent weights that training quantizes anew in every step. */
 import type { NodeOf } from "../../../ir/graph.ts";
 import { bufferArgument, i32Argument } from "../draft.ts";
-import { weightArgument } from "../operands.ts";
+import { readsCodes, weightArgument } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
 
 const F64_WORDS = 2;
@@ -13,7 +13,6 @@ export function absmeanQuantizeRule(node: NodeOf<"absmean_quantize">, context: R
   const group = typeof scale === "object" ? scale.group : k;
   const groups = Math.ceil(k / group);
   const perTensor = scale === "tensor";
-  context.allocateWeight(result, "ternary-codes");
   context.allocateWeight(result, "ternary-scales");
   const weights = bufferArgument(context.contiguous(node.operands[0]!));
   const sums = bufferArgument(context.temporary("sums of magnitudes", "u32", [n, groups, F64_WORDS]));
@@ -43,6 +42,8 @@ export function absmeanQuantizeRule(node: NodeOf<"absmean_quantize">, context: R
     },
     perTensor ? 1 : n,
   );
+  if (!readsCodes(result, context)) return;
+  context.allocateWeight(result, "ternary-codes");
   context.call(
     {
       template: "pack-ternary",

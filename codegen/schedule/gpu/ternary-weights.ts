@@ -1,7 +1,7 @@
 /** Ternary weights of the run: latent weights that training quantizes anew in every step. */
 import type { NodeOf } from "../../../ir/graph.ts";
 import { bufferArgument, i32Argument } from "../draft.ts";
-import { weightArgument } from "../operands.ts";
+import { readsCodes, weightArgument } from "../operands.ts";
 import type { RuleContext } from "../rules.ts";
 import { ternaryBlocks } from "../weights.ts";
 import { elementwiseGrid, PAIRWISE_WORKGROUP, rowShape, strided } from "./grid.ts";
@@ -18,7 +18,6 @@ export function absmeanQuantizeRule(node: NodeOf<"absmean_quantize">, context: R
   const { scale } = node.attributes;
   const [n, k] = result.type.dims as [number, number];
   const group = typeof scale === "object" ? scale.group : k;
-  context.allocateWeight(result, "ternary-codes");
   context.allocateWeight(result, "ternary-scales");
   const shared = {
     weights: bufferArgument(context.contiguous(node.operands[0]!)),
@@ -62,6 +61,8 @@ export function absmeanQuantizeRule(node: NodeOf<"absmean_quantize">, context: R
       strided(n * Math.ceil(k / group), context),
     );
   }
+  if (!readsCodes(result, context)) return;
+  context.allocateWeight(result, "ternary-codes");
   const words =
     Math.ceil(n / INTERLEAVED_ROWS) * INTERLEAVED_ROWS * ternaryBlocks(k, group) * (BLOCK_CODES / WORD_CODES);
   context.call(
