@@ -36,6 +36,7 @@ export function tokenize(
   throw new BitloomError("INVALID_OPTION", "The model's vocabulary is smaller than the tokenizer's", {
     expected: `a vocabulary of at least ${largest + 1}`,
     received: `${vocabularySize}`,
+    hint: "Raise the model's vocabularySize, or take a tokenizer of fewer tokens.",
   });
 }
 

@@ -112,7 +112,7 @@ export function knownOptions(owner: string | undefined, options: object, known: 
 }
 
 /** The word that takes the fewest changes of a letter, at most a third of them, or the first that begins or ends it. */
-function nearest(word: string, words: readonly string[]): string | undefined {
+export function nearest(word: string, words: readonly string[]): string | undefined {
   const distances = words.map((other) => [distance(word.toLowerCase(), other.toLowerCase()), other] as const);
   const [least, other] = distances.reduce((a, b) => (b[0] < a[0] ? b : a), [Infinity, ""] as const);
   if (least <= Math.max(1, word.length / 3)) return other;

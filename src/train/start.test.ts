@@ -121,10 +121,18 @@ describe("weights that cannot be trained are refused before anything is written"
     ["another tokenizer", "INVALID_OPTION", { tokenizer: { vocabulary: 300 } }],
     ["a sequence beyond the context", "INVALID_OPTION", { sequence: 33 }],
     ["nothing to train", "INVALID_OPTION", { trainable: () => false }],
-    ["a path there is not", "INVALID_OPTION", { trainable: ["model.norm.weight", "model.norm.bias"] }],
   ])("%s", async (_, code, changed) => {
     await expect(run(of(changed), "refused")).rejects.toMatchObject({ code });
     await expect(readFile(join(folder, "refused"))).rejects.toMatchObject({ code: "ENOENT" });
+  });
+
+  test("a path there is not, with the nearest", async () => {
+    const misspelt = of({ trainable: ["model.norm.weight", "model.norms.weight"] });
+    await expect(openStart(misspelt, folder)).rejects.toMatchObject({
+      code: "INVALID_OPTION",
+      received: '"model.norms.weight"',
+      hint: "Did you mean model.norm.weight?",
+    });
   });
 
   const others: readonly [string, Partial<LanguageModelConfig>][] = [

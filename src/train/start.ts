@@ -13,12 +13,12 @@ import { memorySource, type ParameterSource, storedBytes } from "../checkpoint/s
 import { languageModel } from "../dsl/families/index.ts";
 import type { LanguageModel } from "../dsl/language-model.ts";
 import type { ParameterDeclaration } from "../dsl/layer.ts";
-import { invalidOption } from "../dsl/options.ts";
+import { invalidOption, nearest } from "../dsl/options.ts";
 import { trainable } from "../quantize/trainable.ts";
 import type { CompileTrainingOptions } from "./compile-training.ts";
 import { type DistillationTerms, distilled, TEACHER } from "./distillation.ts";
 import { familyConfig, firstDifference } from "./family-config.ts";
-import { planQuantization, type TrainedQuantization } from "./quantization.ts";
+import { planQuantization, someOf, type TrainedQuantization } from "./quantization.ts";
 import { requireContext, type Training } from "./training.ts";
 import type { VocabularyFolder } from "./vocabulary.ts";
 import type { TrainingWarning } from "./warning.ts";
@@ -245,7 +245,10 @@ function chosen(
   if (typeof trainable === "function") return trainable;
   const paths = new Set(parameters.map(({ path }) => path));
   const unknown = trainable.find((path) => !paths.has(path));
-  if (unknown !== undefined) throw invalidOption("trainable", "paths of the model's parameters", unknown);
+  if (unknown !== undefined) {
+    const hint = `Did you mean ${nearest(unknown, [...paths]) ?? "a filter, such as onlyCorrections"}?`;
+    throw invalidOption("trainable", `paths of the model's parameters: ${someOf([...paths])}`, unknown, hint);
+  }
   return ({ path }) => trainable.includes(path);
 }
 

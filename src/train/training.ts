@@ -188,7 +188,9 @@ function checkedDistill(options: DistillOptions): Training["distill"] {
 /** @throws BitloomError INVALID_OPTION */
 export function requireContext(sequence: number, { contextLength }: LanguageModel): void {
   if (sequence <= contextLength) return;
-  throw invalidOption("sequence", `at most the model's context of ${contextLength} tokens`, sequence);
+  const expected = `at most the model's context of ${contextLength} tokens`;
+  const hint = `Lower it to ${contextLength}, or raise the model's contextLength.`;
+  throw invalidOption("sequence", expected, sequence, hint);
 }
 
 function describedModel(
@@ -222,7 +224,9 @@ function savedConfig(
   const isLlama = architecture === "LlamaForCausalLM";
   if (quantized !== true && !(isLlama && quantized === false) && typeof quantized !== "function") {
     const expected = isLlama ? "true, false" : `true, as ${architecture} is,`;
-    throw invalidOption("model: quantized", `${expected} or a function of a layer's path`, quantized);
+    const hint =
+      'For ordinary linears take the architecture "LlamaForCausalLM", or quantization: { off: () => true }.';
+    throw invalidOption("model: quantized", `${expected} or a function of a layer's path`, quantized, hint);
   }
   if (off === undefined) return config;
   const paths = bitLinears(config);

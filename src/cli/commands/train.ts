@@ -91,6 +91,7 @@ async function openTraining(path: string): Promise<Training> {
   throw new BitloomError("INVALID_OPTION", `${path} does not export a training`, {
     expected: "export default defineTraining({ ... })",
     received: `exports named ${Object.keys(module).join(", ") || "nothing"}`,
+    hint: "docs/training.md begins with a whole one.",
   });
 }
 
