@@ -57,3 +57,4 @@ export {
   type TrainingOptions,
   type TrainingText,
 } from "./training.ts";
+export type { OnTrainingWarning, TrainingWarning } from "./warning.ts";
