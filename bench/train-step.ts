@@ -93,7 +93,7 @@ const call = Object.fromEntries(
   Object.entries(inputs).map(([name, { data, type }]) => [name, { data, dims: type.dims }]),
 ) as Parameters<typeof loaded.run>[0];
 const milliseconds: number[] = [];
-for (let step = 0; step < 4; step++) {
+for (let step = 0; step < 12; step++) {
   const start = performance.now();
   await loaded.run(call);
   milliseconds.push(performance.now() - start);

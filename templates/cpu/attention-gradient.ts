@@ -124,15 +124,17 @@ function accumulate(
     for (let i: i32 = 0; i < whole; i += 8) {
       const acc = registers(8, zero);
       let from = at + i;
+      let factor = start + key * QUERIES;
       for (let r: i32 = 0; r < rows; r++) {
         const low = v128.load(a, from);
         const high = v128.load(a, from + 4);
         for (const u of unroll(4)) {
-          const factor = v128.load32Splat(factors, start + (key + u) * QUERIES + r);
-          acc[2 * u] = f32x4.add(acc[2 * u]!, f32x4.mul(factor, low));
-          acc[2 * u + 1] = f32x4.add(acc[2 * u + 1]!, f32x4.mul(factor, high));
+          const x = v128.load32Splat(factors, factor + QUERIES * u);
+          acc[2 * u] = f32x4.add(acc[2 * u]!, f32x4.mul(x, low));
+          acc[2 * u + 1] = f32x4.add(acc[2 * u + 1]!, f32x4.mul(x, high));
         }
         from += aStride;
+        factor++;
       }
       for (const u of unroll(4)) {
         if (key + u < count) {

@@ -1,6 +1,6 @@
 import { type Buffer, bits, type f32, f32x4, type i32, math, v128 } from "bitloom/kernel";
 import { laneMaxF32, laneSumF32 } from "./lanes.ts";
-import { exp, exp4, log } from "./math.ts";
+import { log, softmaxExp, softmaxExp4 } from "./math.ts";
 
 /**
  * Cross-entropy of rows with their targets: log_sum = max + ln(sum e^(x - max)), loss = log_sum - x[target], or 0 where
@@ -33,10 +33,10 @@ export function crossEntropy(
     for (let i = whole; i < k; i++) largest = math.max(largest, logits[from + i]!);
     let partial = f32x4.splat(0);
     for (let i: i32 = 0; i < whole; i += 4) {
-      partial = f32x4.add(partial, exp4(f32x4.sub(v128.load(logits, from + i), f32x4.splat(largest))));
+      partial = f32x4.add(partial, softmaxExp4(f32x4.sub(v128.load(logits, from + i), f32x4.splat(largest))));
     }
     let sum = laneSumF32(partial);
-    for (let i = whole; i < k; i++) sum += exp(logits[from + i]! - largest);
+    for (let i = whole; i < k; i++) sum += softmaxExp(logits[from + i]! - largest);
     const total = largest + log(sum);
     logSum[row] = total;
     const target = targets[row]!;
@@ -81,12 +81,12 @@ export function crossEntropyGradient(
       const total = logSum[row]!;
       const factor = g[row]!;
       for (let i: i32 = 0; i < whole; i += 4) {
-        const probability = exp4(f32x4.sub(v128.load(logits, from + i), f32x4.splat(total)));
+        const probability = softmaxExp4(f32x4.sub(v128.load(logits, from + i), f32x4.splat(total)));
         v128.store(out, to + i, f32x4.mul(probability, f32x4.splat(factor)));
       }
-      for (let i = whole; i < k; i++) out[to + i] = exp(logits[from + i]! - total) * factor;
+      for (let i = whole; i < k; i++) out[to + i] = softmaxExp(logits[from + i]! - total) * factor;
       if (target >= 0 && target < k) {
-        out[to + target] = (exp(logits[from + target]! - total) - 1) * factor;
+        out[to + target] = (softmaxExp(logits[from + target]! - total) - 1) * factor;
       }
     }
   }

@@ -106,9 +106,11 @@ export function denseMatmul(
           const acc = registers(8, zero);
           const w0 = registers(2, zero);
           const w1 = registers(2, zero);
-          const addFour = (i: i32, even: v128, odd: v128): void => {
+          const from = registers(4, row);
+          for (const r of unroll(4)) from[r] = xRow[r]!;
+          const addFour = (offset: number, even: v128, odd: v128): void => {
             for (const r of unroll(4)) {
-              const xi = v128.load(x, xRow[r]! + i);
+              const xi = v128.load(x, from[r]! + offset);
               acc[2 * r] = f32x4.add(acc[2 * r]!, f32x4.mul(xi, even));
               acc[2 * r + 1] = f32x4.add(acc[2 * r + 1]!, f32x4.mul(xi, odd));
             }
@@ -116,10 +118,11 @@ export function denseMatmul(
           for (let i: i32 = 0; i < whole; i += 8) {
             decode8(options.weight, constants, weights, at[2 * half]! + i, w0);
             decode8(options.weight, constants, weights, at[2 * half + 1]! + i, w1);
-            addFour(i, w0[0]!, w1[0]!);
+            addFour(0, w0[0]!, w1[0]!);
             // Never taken, but engines that order instructions themselves keep fewer values alive across it.
             if (i > whole) break;
-            addFour(i + 4, w0[1]!, w1[1]!);
+            addFour(4, w0[1]!, w1[1]!);
+            for (const r of unroll(4)) from[r] = from[r]! + 8;
           }
           for (let i = whole; i < k; i++) {
             w0[0] = decode1(options.weight, constants, weights, at[2 * half]! + i);

@@ -39,6 +39,17 @@ describe.each([
   });
 });
 
+test("a softmax's exponential is e^x up to 88, or 0 where that is less than 2^-124", async () => {
+  const results = await evaluate("softmaxExp", "4");
+  expectWithinUlps(
+    "exp",
+    results.map((y, i) => (xs[i]! > 88 ? Math.exp(xs[i]!) : y)),
+    1.1,
+    2 ** -124,
+  );
+  expect(await evaluate("softmaxExp", "")).toEqual(results);
+});
+
 describe.each(mathFunctions)("%s", (fn) => {
   test("gives one lane what it gives four", async () => {
     const four = new Int32Array((await evaluate(fn, "4")).buffer);

@@ -11,24 +11,33 @@ function copySign4(x: v128, sign: v128): v128 {
   return v128.bitselect(sign, x, mask);
 }
 
-/**
- * e^x within 1 ulp, denormal results included. Reduction by multiples of ln 2 in two parts and the degree-6
- * polynomial of Cephes' expf; 2^n is applied in two factors so that neither over- nor underflows.
- */
-export function exp4(x: v128): v128 {
-  // Beyond these the result is 0 or infinity anyway, and n stays in the range of the two factors.
-  const clamped = f32x4.pmax(f32x4.pmin(x, f32x4.splat(89)), f32x4.splat(-104));
-  // Floats of the size of 1.5 * 2^23 are integers: the sum is rounded to one, whose low bits are n.
-  const shifted = f32x4.add(f32x4.mul(clamped, f32x4.splat(1.4426950216293335)), f32x4.splat(12_582_912));
-  const n = f32x4.sub(shifted, f32x4.splat(12_582_912));
-  const high = f32x4.sub(clamped, f32x4.mul(n, f32x4.splat(0.693359375)));
+/** Floats of this size are integers: what is added to one is rounded, and stands in its low bits. */
+const ROUNDER = 12_582_912;
+
+/** e^x as 2^n * y: ROUNDER + n. */
+function powerOf2(x: v128): v128 {
+  return f32x4.add(f32x4.mul(x, f32x4.splat(1.4426950216293335)), f32x4.splat(ROUNDER));
+}
+
+/** e^x as 2^n * y: y, by the degree-6 polynomial of Cephes' expf after reduction by n ln 2 in two parts. */
+function mantissaOfExp(x: v128, shifted: v128): v128 {
+  const n = f32x4.sub(shifted, f32x4.splat(ROUNDER));
+  const high = f32x4.sub(x, f32x4.mul(n, f32x4.splat(0.693359375)));
   const r = f32x4.add(high, f32x4.mul(n, f32x4.splat(2.1219444e-4)));
   let p = f32x4.add(f32x4.mul(f32x4.splat(1.98756915e-4), r), f32x4.splat(1.39819995e-3));
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(8.33345191e-3));
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(4.16657959e-2));
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(0.166666655));
   p = f32x4.add(f32x4.mul(p, r), f32x4.splat(0.5));
-  const y = f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(r, r), p), r), f32x4.splat(1));
+  return f32x4.add(f32x4.add(f32x4.mul(f32x4.mul(r, r), p), r), f32x4.splat(1));
+}
+
+/** e^x within 1 ulp, denormal results included; 2^n is applied in two factors so that neither over- nor underflows. */
+export function exp4(x: v128): v128 {
+  // Beyond these the result is 0 or infinity anyway, and n stays in the range of the two factors.
+  const clamped = f32x4.pmax(f32x4.pmin(x, f32x4.splat(89)), f32x4.splat(-104));
+  const shifted = powerOf2(clamped);
+  const y = mantissaOfExp(clamped, shifted);
   const whole = i32x4.sub(shifted, i32x4.splat(0x4b400000));
   const half = i32x4.shrS(whole, 1);
   const bias = i32x4.splat(127);
@@ -38,6 +47,19 @@ export function exp4(x: v128): v128 {
 }
 export function exp(x: f32): f32 {
   return f32x4.extractLane(exp4(f32x4.splat(x)), 0);
+}
+
+/** e^x within 1 ulp where x is at most 88, as in a softmax; 0 below -86.5, where it is less than 2^-124. */
+export function softmaxExp4(x: v128): v128 {
+  const least = f32x4.splat(-86.5);
+  const clamped = f32x4.pmax(x, least);
+  const shifted = powerOf2(clamped);
+  const power = i32x4.add(i32x4.shl(shifted, 23), i32x4.splat(0x3f800000));
+  // NaN is not below anything, and stays.
+  return v128.andnot(f32x4.mul(mantissaOfExp(clamped, shifted), power), f32x4.lt(x, least));
+}
+export function softmaxExp(x: f32): f32 {
+  return f32x4.extractLane(softmaxExp4(f32x4.splat(x)), 0);
 }
 
 /**

@@ -38,7 +38,7 @@ async function multiply(right: RightOperand, shape: OuterShape, byColumns: boole
     ...{ m, n, p, aRow: left.aRow, aColumn: left.aColumn },
     ...{ bStride: right.stride, groupSize: right.group ?? n },
   };
-  const items = Math.ceil(m / 64) * Math.ceil(n / 256);
+  const items = Math.ceil(m / 16) * Math.ceil(n / 256);
   kernel({ ...common, begin: 0, end: 1 });
   kernel({ ...common, begin: 1, end: items });
   expect([...out.data.subarray(m * n)]).toEqual([42, 42, 42, 42]);

@@ -25,7 +25,8 @@ import {
   WORTH,
 } from "./outer-panels.ts";
 
-/** Columns of out in a work item; its rows are those of a panel. */
+/** Rows and columns of out in a work item; those of a panel that follow one another are done together. */
+const ITEM_ROWS = 16;
 const ITEM_COLUMNS = 256;
 
 /**
@@ -45,7 +46,8 @@ const ITEM_COLUMNS = 256;
  * @param out f32[m, n], contiguous
  * @param scratch per thread: i32[256 * (8 + 64) + 2 * 64]
  * @param p rows of b, which are summed over
- * @param begin first item; an item is 64 rows and 256 columns of out, ceil(m/64) * ceil(n/256) in all
+ * @param begin first item; an item is 16 rows and 256 columns of out, ceil(m/16) * ceil(n/256) in all: of 64 rows
+ *   those of the first columns, then of the next, then of the next 64 rows
  * @param end one past the last item
  */
 export function outerMatmul(
@@ -121,11 +123,20 @@ export function outerMatmul(
     }
   };
 
+  const panelItems = PANEL_ROWS / ITEM_ROWS;
+  const rowItems = (m + ITEM_ROWS - 1) / ITEM_ROWS;
   const columnItems = (n + ITEM_COLUMNS - 1) / ITEM_COLUMNS;
-  for (let item = begin; item < end; item++) {
-    const row = (item / columnItems) * PANEL_ROWS;
-    const rows = select(row + PANEL_ROWS < m, PANEL_ROWS, m - row);
-    const firstColumn = (item % columnItems) * ITEM_COLUMNS;
+  let item = begin;
+  while (item < end) {
+    const panel = item / (panelItems * columnItems);
+    const within = item - panel * panelItems * columnItems;
+    const inPanel = select((panel + 1) * panelItems < rowItems, panelItems, rowItems - panel * panelItems);
+    const group = within % inPanel;
+    const groups = select(inPanel - group < end - item, inPanel - group, end - item);
+    item += groups;
+    const row = panel * PANEL_ROWS + group * ITEM_ROWS;
+    const rows = select(row + groups * ITEM_ROWS < m, groups * ITEM_ROWS, m - row);
+    const firstColumn = (within / inPanel) * ITEM_COLUMNS;
     const lastColumn = select(firstColumn + ITEM_COLUMNS < n, firstColumn + ITEM_COLUMNS, n);
     for (let first: i32 = 0; first < p; first += PANEL_LENGTH) {
       const last = select(first + PANEL_LENGTH < p, first + PANEL_LENGTH, p);

@@ -10,7 +10,7 @@ import {
   v128,
 } from "bitloom/kernel";
 import { transpose } from "./lanes.ts";
-import { exp4 } from "./math.ts";
+import { softmaxExp4 } from "./math.ts";
 
 /**
  * Eight queries of a causal attention that go over the keys together. What belongs to a (key, query) lies as
@@ -105,7 +105,7 @@ export function softmaxLanes(x: Buffer<f32>, start: i32, count: i32, first: i32,
     }
     let sum = f32x4.splat(0);
     for (let key: i32 = 0; key < count; key++) {
-      const e = exp4(f32x4.sub(v128.load(x, from + key * QUERIES), largest));
+      const e = softmaxExp4(f32x4.sub(v128.load(x, from + key * QUERIES), largest));
       v128.store(x, from + key * QUERIES, e);
       sum = f32x4.add(sum, e);
     }

@@ -1,10 +1,10 @@
 import { type Buffer, type f32, f32x4, type i32, math, type Static, v128 } from "bitloom/kernel";
 import { laneMaxF32, laneSumF32 } from "./lanes.ts";
-import { exp, exp4 } from "./math.ts";
+import { softmaxExp, softmaxExp4 } from "./math.ts";
 import { evaluateRow, type RowOptions } from "./row-values.ts";
 
 /**
- * Softmax of rows: out = exp(x - max x) / sum exp(x - max x), x = prologue.
+ * Softmax of rows: out = e^(x - max x) / sum e^(x - max x), x = prologue.
  *
  * @param out f32[rows, k], contiguous; may be the buffer that the prologue reads at the same (row, column)
  * @param begin first item; an item is a row
@@ -23,7 +23,7 @@ export function softmax(options: Static<RowOptions>, out: Buffer<f32>, k: i32, b
 }
 
 /**
- * Replaces k >= 1 scores from `start` on by exp(scale * x - max(scale * x)) and gives their sum. Shared with
+ * Replaces k >= 1 scores from `start` on by e^(scale * x - max(scale * x)) and gives their sum. Shared with
  * attention, whose scores come unscaled.
  */
 export function exponentials(x: Buffer<f32>, start: i32, k: i32, scale: f32): f32 {
@@ -43,13 +43,13 @@ export function exponentials(x: Buffer<f32>, start: i32, k: i32, scale: f32): f3
   }
   let partial = f32x4.splat(0);
   for (let i: i32 = 0; i < whole; i += 4) {
-    const e = exp4(f32x4.sub(v128.load(x, start + i), f32x4.splat(largest)));
+    const e = softmaxExp4(f32x4.sub(v128.load(x, start + i), f32x4.splat(largest)));
     v128.store(x, start + i, e);
     partial = f32x4.add(partial, e);
   }
   let sum = laneSumF32(partial);
   for (let i = whole; i < k; i++) {
-    const e = exp(x[start + i]! - largest);
+    const e = softmaxExp(x[start + i]! - largest);
     x[start + i] = e;
     sum += e;
   }

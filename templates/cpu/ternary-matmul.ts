@@ -23,16 +23,20 @@ export interface TernaryMatmulOptions extends OutputOptions {
   relaxed: boolean;
   /** Scales per group of `groupSize` weights along K, instead of none. */
   grouped: boolean;
+  /** No activation is -128. */
+  symmetric: boolean;
   /** Activation rows per pass over the weights: 1 (GEMV) or 4 (GEMM). Any m works with either. */
   tileRows: 1 | 4;
 }
 
 /** Two columns in one i16, w + 2^14 w', are the codes c + 2^14 c' less this. */
 const COMBINED_OFFSET = 0x4001;
-/** A lane sums two products of -128..128 for eight weights: for so many blocks of 64 below 2^13. */
-const MOST_LOW_BLOCKS = 3;
-/** And for so many, which are threes, below 2^17. */
-const MOST_COMBINED_BLOCKS = 63;
+/**
+ * A lane sums two products for eight weights. In so many blocks of 64 the sums of products of -128..128, and of
+ * -127..127 where activations are symmetric, stay below 2^13.
+ */
+const MOST_COMBINED_BLOCKS = 3;
+const MOST_SYMMETRIC_BLOCKS = 4;
 
 /**
  * Ternary matrix multiplication out[row, column] = epilogue(sum_k q[row, k] * w[column, k]).
@@ -48,7 +52,7 @@ const MOST_COMBINED_BLOCKS = 63;
  * @param out f32[m, n], contiguous
  * @param scratch per thread, i16; with blocks = sum over groups of ceil(groupLength/64) these are for one row
  *   (relaxed ? 0 : 64 * blocks) + (grouped ? 8 * groups : 0), and for four rows (relaxed ? (grouped ? 32 * groups : 0) :
- *   128 * blocks + 64)
+ *   128 * blocks)
  * @param groupSize weights per group; never read unless grouped
  * @param begin first item; an item is a group of 4 output columns, ceil(n/4) in all
  * @param end one past the last item
@@ -77,6 +81,7 @@ export function ternaryMatmul(
   }
   const blocks = (groups - 1) * ((groupLength + 63) >> 6) + ((k - (groups - 1) * groupLength + 63) >> 6);
   const corrections = options.relaxed ? 0 : 64 * blocks;
+  const mostCombined = options.symmetric ? MOST_SYMMETRIC_BLOCKS : MOST_COMBINED_BLOCKS;
 
   // Constants live in locals, so that engines keep them in registers; in the loops they would be rebuilt.
   const zero = i32x4.splat(0);
@@ -290,12 +295,12 @@ export function ternaryMatmul(
   };
 
   /**
-   * Four rows times four columns, two columns in each product. A lane has the sum of column 0 or 2 in its low 14 bits,
-   * which is taken out before it may be 2^13, and that of column 1 or 3 in the others.
+   * Four rows times four columns, two columns in each product. A lane has the sum of column 0 or 2 and, from bit 14 on,
+   * that of column 1 or 3, which are taken apart while the lower still fits.
    */
   const combinedTile = (row: i32, item: i32): void => {
     const column = item << 2;
-    const lowSums = 128 * blocks;
+    const lowOffset = i32x4.splat(1 << 13);
     const start = registers(4, stride);
     for (const r of unroll(4)) start[r] = rowStart(row + r);
     const totals = registers(4, zero);
@@ -305,35 +310,35 @@ export function ternaryMatmul(
       let q = g * groupLength;
       const sums = registers(4, zero);
       while (w < limit) {
+        const safe = w + mostCombined * 128;
+        const stop = select(safe < limit, safe, limit);
         const acc = registers(8, zero);
-        for (const i of unroll(8)) v128.store(scratch, lowSums + 8 * i, zero);
-        const whole = w + MOST_COMBINED_BLOCKS * 128;
-        const end = select(whole < limit, whole, limit);
-        while (w < end) {
-          const safe = w + MOST_LOW_BLOCKS * 128;
-          const stop = select(safe < end, safe, end);
-          while (w < stop) {
-            const even = v128.load(scratch, w);
-            const odd = v128.load(scratch, w + 8);
-            for (const r of unroll(4)) {
-              const a = i16x8.load8x8S(activations, start[r]! + q);
-              acc[2 * r] = i32x4.add(acc[2 * r]!, i32x4.dotI16x8S(a, even));
-              acc[2 * r + 1] = i32x4.add(acc[2 * r + 1]!, i32x4.dotI16x8S(a, odd));
-            }
-            w += 16;
-            q += 8;
+        const from = registers(4, q);
+        for (const r of unroll(4)) from[r] = start[r]! + q;
+        const addEight = (step: number): void => {
+          const even = v128.load(scratch, w + 16 * step);
+          const odd = v128.load(scratch, w + 16 * step + 8);
+          for (const r of unroll(4)) {
+            const a = i16x8.load8x8S(activations, from[r]! + 8 * step);
+            acc[2 * r] = i32x4.add(acc[2 * r]!, i32x4.dotI16x8S(a, even));
+            acc[2 * r + 1] = i32x4.add(acc[2 * r + 1]!, i32x4.dotI16x8S(a, odd));
           }
-          for (const i of unroll(8)) {
-            const low = i32x4.shrS(i32x4.shl(acc[i]!, 18), 18);
-            acc[i] = i32x4.sub(acc[i]!, low);
-            v128.store(scratch, lowSums + 8 * i, i32x4.add(v128.load(scratch, lowSums + 8 * i), low));
-          }
+        };
+        while (w < stop) {
+          addEight(0);
+          // Never taken, but engines that order instructions themselves keep fewer values alive across it.
+          if (w > stop) break;
+          addEight(1);
+          w += 32;
+          for (const r of unroll(4)) from[r] = from[r]! + 16;
         }
+        q += mostCombined * 64;
         for (const r of unroll(4)) {
-          const even = v128.load(scratch, lowSums + 16 * r);
-          const odd = v128.load(scratch, lowSums + 16 * r + 8);
-          const high = i32x4.shrS(acc[2 * r]!, 14);
-          sums[r] = i32x4.add(sums[r]!, sumI32x4(even, high, odd, i32x4.shrS(acc[2 * r + 1]!, 14)));
+          const even = i32x4.shrS(i32x4.add(acc[2 * r]!, lowOffset), 14);
+          const odd = i32x4.shrS(i32x4.add(acc[2 * r + 1]!, lowOffset), 14);
+          const lowEven = i32x4.sub(acc[2 * r]!, i32x4.shl(even, 14));
+          const lowOdd = i32x4.sub(acc[2 * r + 1]!, i32x4.shl(odd, 14));
+          sums[r] = i32x4.add(sums[r]!, sumI32x4(lowEven, even, lowOdd, odd));
         }
       }
       for (const r of unroll(4)) {

@@ -1,4 +1,4 @@
-import type { NodeOf, Value } from "../../../ir/graph.ts";
+import { type NodeOf, producer, type Value } from "../../../ir/graph.ts";
 import type { SymbolExpr } from "../../../runtime/manifest.ts";
 import { CODES_BLOCK, paddedCodes } from "../activation-codes.ts";
 import { bufferArgument, type DraftArgument, type DraftStep, i32Argument } from "../draft.ts";
@@ -52,6 +52,8 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
     groupSize: i32Argument(group ?? k),
     scratch: { kind: "scratch" },
   } as const;
+  // What is quantized by its largest magnitude M has codes of RN(x * RN(127 / M)), which round to 127 at most.
+  const symmetric = producer(codes)?.op === "quantize";
   const out = bufferArgument(context.allocate(result));
   const groups = group === undefined ? 0 : Math.ceil(k / group);
   const operands = rowOperands(extras, context.dims(result), context);
@@ -64,7 +66,7 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
       {
         template: "ternary-matmul",
         name: ["ternary_matmul", kind(tileRows), ...(group ? ["grouped"] : []), ...tail.words].join("_"),
-        options: { grouped: group !== undefined, tileRows, ...tail.options },
+        options: { grouped: group !== undefined, symmetric, tileRows, ...tail.options },
         inlineKey: tail.inlineKey,
         arguments: { ...args, out },
         captured: tail.captured,
