@@ -32,7 +32,7 @@ console.log(cells("SIMD", "rows", "n x k", "GMAC/s", "codes GB/s", "plain GB/s",
 for (const relaxed of hasRelaxedSimd() ? [false, true] : [false]) {
   for (const rows of [1, 64]) {
     const tileRows = rows === 1 ? 1 : 4;
-    const options = { relaxed, grouped: false, tileRows, vector: true, ...epilogues };
+    const options = { relaxed, symmetric: true, grouped: false, tileRows, vector: true, ...epilogues };
     const kernel = await host.compile("ternary-matmul.ts", "ternaryMatmul", options);
     for (const [n, k] of shapes) {
       host.reset();

@@ -37,6 +37,7 @@ function epilogues(grouped: boolean) {
 
 interface Variant {
   readonly relaxed: boolean;
+  readonly symmetric?: boolean;
   readonly tileRows: number;
   readonly vector: boolean;
 }
@@ -63,6 +64,7 @@ async function run(variant: Variant, c: TernaryCase, split = 1): Promise<Int32Ar
   expect(given.scratch.data.at(-1)).toBe(12345);
   const grouped = group !== undefined;
   const call = await host.compile("ternary-matmul.ts", "ternaryMatmul", {
+    symmetric: false,
     ...variant,
     grouped,
     ...epilogues(grouped),
@@ -126,4 +128,23 @@ describe.each(variants)("$relaxed relaxed, $tileRows rows, vector epilogue $vect
       15 + 400 + 2300,
     ]);
   });
+});
+
+test("takes more blocks together where no activation is -128", async () => {
+  const variant = { relaxed: false, symmetric: true, tileRows: 4, vector: true };
+  for (const k of [64, 256, 320, 4096]) {
+    for (const activation of [127, -127]) {
+      const q = filled(k, () => activation);
+      const w = filled(4 * k, (i) => (i < 2 * k ? 1 : -1));
+      const wanted = [1, 1, -1, -1].map((weight) => weight * activation * k);
+      expect([...(await run(variant, { m: 1, n: 4, k, q, w }))]).toEqual(wanted);
+    }
+  }
+  await fc.assert(
+    fc.asyncProperty(anyTernaryCase, async (c) => {
+      const symmetric = { ...c, q: c.q.map((code) => Math.max(code, -127)) };
+      expect(await run(variant, symmetric)).toEqual(ternaryProduct(symmetric));
+    }),
+    { numRuns: 60 },
+  );
 });
