@@ -44,10 +44,10 @@ const ITEM_COLUMNS = 256;
  * @param b [p, n] with bStride elements between rows, seen as bytes; ternary: packed codes of n columns
  * @param scales scaled: f32 of row i of b at i; grouped: f32[ceil(p/4)][groups][4]; else never read
  * @param out f32[m, n], contiguous
- * @param scratch per thread: i32[256 * (8 + 64) + 2 * 64]
+ * @param scratch per thread: i32[256 * (8 + 128) + 2 * 128]
  * @param p rows of b, which are summed over
- * @param begin first item; an item is 16 rows and 256 columns of out, ceil(m/16) * ceil(n/256) in all: of 64 rows
- *   those of the first columns, then of the next, then of the next 64 rows
+ * @param begin first item; an item is 16 rows and 256 columns of out, ceil(m/16) * ceil(n/256) in all: of 128 rows
+ *   those of the first columns, then of the next, then of the next 128 rows
  * @param end one past the last item
  */
 export function outerMatmul(

@@ -36,7 +36,7 @@ export const PANEL_LENGTH = 256;
 /** Columns of b in a panel. */
 export const PANEL_COLUMNS = 8;
 /** Rows of a in a panel. */
-export const PANEL_ROWS = 64;
+export const PANEL_ROWS = 128;
 
 /** Where in scratch memory, in words, the panel of a begins, behind that of b; then what its rows' codes are worth. */
 export const LEFT = PANEL_LENGTH * PANEL_COLUMNS;
@@ -64,7 +64,8 @@ export function leftStride(options: Static<OuterOperands>): number {
  * fixed point pairs of neighbouring columns, i16[row / 4][column / 2][4][2], with 0 behind an odd last column.
  *
  * Fixed point takes the scales of b into a. Of each row of the panel the largest magnitude M is the code 32767, anything
- * else the nearest code, so that an element is off by at most M / 65534; M is taken to be 2^-100 at least. NaN and infinity make all of the row's sums NaN.
+ * else the nearest code, so that an element is off by at most M / 65534; M is taken to be 2^-100 at least. NaN and infinity make
+ * all of the row's sums NaN.
  */
 export function packLeft(
   options: Static<OuterOperands>,
@@ -79,6 +80,10 @@ export function packLeft(
   last: i32,
 ): void {
   const fixed = inFixedPoint(options);
+  if (fixed && !options.byColumns) {
+    packCodesOfRows(options, a, scales, scratch, aRow, row, rows, first, last);
+    return;
+  }
   const zero = f32x4.splat(0);
   const magnitude = i32x4.splat(0x7fffffff);
   const rounder = f32x4.splat(ROUNDER);
@@ -157,15 +162,95 @@ export function packLeft(
   if (fixed) {
     for (let r: i32 = 0; r < rows; r += 4) v128.store(scratch, WORTH + r, zero);
     visitAll("measure");
-    const most = f32x4.splat(LARGEST_CODE);
-    for (let r: i32 = 0; r < rows; r += 4) {
-      // NaN is not smaller than anything, and stays.
-      const largest = f32x4.pmax(v128.load(scratch, WORTH + r), f32x4.splat(LEAST));
-      v128.store(scratch, WORTH + r, f32x4.div(largest, most));
-      v128.store(scratch, RECIPROCALS + r, f32x4.div(most, largest));
-    }
+    for (let r: i32 = 0; r < rows; r += 4) storeWorth(scratch, r, v128.load(scratch, WORTH + r));
   }
   visitAll("pack");
+}
+
+/** What the codes of rows r..r+3 are worth, and its reciprocals, given the largest magnitudes. */
+function storeWorth(scratch: Buffer<i32>, r: i32, magnitudes: v128): void {
+  const most = f32x4.splat(LARGEST_CODE);
+  // NaN is not smaller than anything, and stays.
+  const largest = f32x4.pmax(magnitudes, f32x4.splat(LEAST));
+  // Infinity less itself is NaN, and so is what its row's codes are worth.
+  const worth = f32x4.add(f32x4.div(largest, most), f32x4.sub(largest, largest));
+  v128.store(scratch, WORTH + r, worth);
+  v128.store(scratch, RECIPROCALS + r, f32x4.div(most, largest));
+}
+
+/** {@link packLeft} in fixed point where a is read by rows: four rows are measured and packed while a cache has them. */
+function packCodesOfRows(
+  options: Static<OuterOperands>,
+  a: Buffer<f32>,
+  scales: Buffer<f32>,
+  scratch: Buffer<i32>,
+  aRow: i32,
+  row: i32,
+  rows: i32,
+  first: i32,
+  last: i32,
+): void {
+  const zero = f32x4.splat(0);
+  const magnitude = i32x4.splat(0x7fffffff);
+  const rounder = f32x4.splat(ROUNDER);
+  const whole = first + ((last - first) & -4);
+  const start = registers(4, aRow);
+
+  /** Columns i..i+3 of row r+u with their scales, 0 behind the last. */
+  const scaled = (careful: boolean, u: number, i: i32): v128 => {
+    const x = registers(2, zero);
+    if (careful) {
+      for (const c of unroll(4)) {
+        if (i + c < last) {
+          x[0] = f32x4.replaceLane(x[0]!, c, a[start[u]! + i + c]!);
+          if (options.scaled) x[1] = f32x4.replaceLane(x[1]!, c, scales[i + c]!);
+        }
+      }
+    } else {
+      x[0] = v128.load(a, start[u]! + i);
+      if (options.scaled) x[1] = v128.load(scales, i);
+    }
+    return options.scaled ? f32x4.mul(x[0]!, x[1]!) : x[0]!;
+  };
+
+  for (let r: i32 = 0; r < rows; r += 4) {
+    // Rows beyond the last repeat the first of four.
+    for (const u of unroll(4)) start[u] = (row + select(r + u < rows, r + u, r)) * aRow;
+    const largest = registers(4, zero);
+    const measure = (careful: boolean, i: i32): void => {
+      for (const u of unroll(4)) {
+        largest[u] = i32x4.maxS(largest[u]!, v128.and(scaled(careful, u, i), magnitude));
+      }
+    };
+    for (let i = first; i < whole; i += 4) measure(false, i);
+    if (whole < last) measure(true, whole);
+    transpose(largest);
+    const pairs = registers(2, zero);
+    for (const half of unroll(2)) pairs[half] = i32x4.maxS(largest[2 * half]!, largest[2 * half + 1]!);
+    storeWorth(scratch, r, i32x4.maxS(pairs[0]!, pairs[1]!));
+
+    const reciprocals = registers(4, zero);
+    for (const u of unroll(4)) reciprocals[u] = v128.load32Splat(scratch, RECIPROCALS + r + u);
+    let to = LEFT + (r >> 2) * leftStride(options);
+    const pack = (careful: boolean, i: i32): void => {
+      const codes = registers(4, zero);
+      for (const u of unroll(4)) {
+        const rounded = f32x4.add(f32x4.mul(scaled(careful, u, i), reciprocals[u]!), rounder);
+        codes[u] = i32x4.sub(rounded, rounder);
+      }
+      const low = i16x8.narrowI32x4S(codes[0]!, codes[1]!);
+      const high = i16x8.narrowI32x4S(codes[2]!, codes[3]!);
+      v128.store(scratch, to, shuffle(low, high, 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27));
+      v128.store(
+        scratch,
+        to + 4,
+        shuffle(low, high, 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31),
+      );
+      to += 8;
+    };
+    for (let i = first; i < whole; i += 4) pack(false, i);
+    if (whole < last) pack(true, whole);
+  }
 }
 
 /**
