@@ -1,6 +1,6 @@
 import { type Buffer, bits, type f32, f32x4, type i32, math, v128 } from "bitloom/kernel";
 import { laneMaxF32, laneSumF32 } from "./lanes.ts";
-import { log, softmaxExp, softmaxExp4 } from "./math.ts";
+import { exp, exp4, log, softmaxExp, softmaxExp4 } from "./math.ts";
 
 /**
  * Cross-entropy of rows with their targets: log_sum = max + ln(sum e^(x - max)), loss = log_sum - x[target], or 0 where
@@ -81,12 +81,12 @@ export function crossEntropyGradient(
       const total = logSum[row]!;
       const factor = g[row]!;
       for (let i: i32 = 0; i < whole; i += 4) {
-        const probability = softmaxExp4(f32x4.sub(v128.load(logits, from + i), f32x4.splat(total)));
+        const probability = exp4(f32x4.sub(v128.load(logits, from + i), f32x4.splat(total)));
         v128.store(out, to + i, f32x4.mul(probability, f32x4.splat(factor)));
       }
-      for (let i = whole; i < k; i++) out[to + i] = softmaxExp(logits[from + i]! - total) * factor;
+      for (let i = whole; i < k; i++) out[to + i] = exp(logits[from + i]! - total) * factor;
       if (target >= 0 && target < k) {
-        out[to + target] = (softmaxExp(logits[from + target]! - total) - 1) * factor;
+        out[to + target] = (exp(logits[from + target]! - total) - 1) * factor;
       }
     }
   }
