@@ -1,5 +1,5 @@
 /**
- * Speed of a training step, `npx jiti bench/train-step.ts [threads]`: a BitNet model of 3.4 M parameters, 16 sequences
+ * Speed of a training step, `npx jiti bench/train-step.ts [threads]`: a BitNet model of 3.7 M parameters, 16 sequences
  * of 128 tokens, AdamW. The first table has the time by kernel on one thread, called one by one, and the share of matrix
  * products; then comes the step as the runtime runs it.
  */
