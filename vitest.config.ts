@@ -1,5 +1,8 @@
 import { availableParallelism } from "node:os";
-import { defineConfig } from "vitest/config";
+import { defaultExclude, defineConfig } from "vitest/config";
+
+/** Tests of pure functions: files share a worker's modules, which otherwise take longer to load than the tests to run. */
+const pure = ["{ir,codegen,errors,templates/cpu,src/dsl,src/checkpoint,src/quantize}/**/*.test.ts"];
 
 const source = (path: string) => new URL(path, import.meta.url).pathname;
 
@@ -22,11 +25,13 @@ export default defineConfig({
     // The default leaves a core idle: of two, half of all.
     maxWorkers: availableParallelism(),
     projects: [
+      { extends: true, test: { name: "pure", include: pure, isolate: false } },
       {
         extends: true,
         test: {
           name: "node",
           include: ["{src,ir,codegen,templates,runtime,errors,test,examples,bench}/**/*.test.ts"],
+          exclude: [...defaultExclude, ...pure],
           typecheck: { enabled: true, include: ["{src,test}/**/*.test-d.ts"] },
           provide: { webgpuEngine: "dawn" },
         },

@@ -77,8 +77,7 @@ test("the reference implementation's training run on webgpu", async () => {
   const symbols = { batch: { max: 4 }, seq: { max: 32 } };
   await compileTraining(await nanoModel(), { out, optimizer: nanoOptimizer, symbols, targets: ["webgpu"] });
   const model = await load(out, { device: "webgpu", onWarning: () => undefined });
-  // A processor that plays a GPU takes two seconds a step.
-  await expectNanoTraining(process.env.BITLOOM_GPU === "system" ? 20 : 2, model);
+  await expectNanoTraining(20, model);
   await model.dispose();
 });
 

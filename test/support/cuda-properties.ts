@@ -97,9 +97,8 @@ const wholeGraphs: CudaPropertyGroup = {
       name: "the reference implementation's training run",
       async holds(host) {
         const program = await CudaProgram.compile(await nanoEntries(), host);
-        // The processor takes a second a step.
         await expectNanoTraining(
-          host.hasCard ? 20 : 2,
+          20,
           nanoSession((entry, tensors) => program.run(entry, tensors)),
         );
       },
