@@ -68,7 +68,7 @@ test("a plan reads as steps, buffers and kernels", async () => {
       state 0 B
       temporaries 1.79 kB
       inputs and outputs 7.17 kB
-      scratch 1.02 kB a thread
+      scratch 512 B a thread
     kernels (4)
       quantize_rms_norm                   templates/cpu/quantize.ts        1 step
       ternary_matmul_gemv_scale_residual  templates/cpu/ternary-matmul.ts  1 step

@@ -25,6 +25,7 @@ await interruptible(async (signal) => withTemporaryFolder("bitloom-interrupt-tes
       await setTimeout(5);
       if (process.argv[2] === "writes") process.stdout.write("more\\n");
     }
+    if (process.argv[2] === "stops slowly") await setTimeout(300);
     throw new BitloomError(process.argv[2] === "fails" ? "WRITE_FAILED" : "ABORTED", "ended");
   } finally {
     process.stderr.write("cleaned up\\n");
@@ -73,6 +74,17 @@ it.skipIf(process.platform === "win32").each([
 ] as const)("lets work clean up after %s, without a message", async (_, signal, status) => {
   expect(await ended("waits", (child) => child.kill(signal))).toEqual({ status, errors: "cleaned up\n" });
 });
+
+it.skipIf(process.platform === "win32")(
+  "lets work clean up where a terminal's end is told twice",
+  async () => {
+    const twice = (child: ReturnType<typeof spawn>) => {
+      child.stdout!.once("data", () => child.kill("SIGHUP"));
+      child.kill("SIGHUP");
+    };
+    expect(await ended("stops slowly", twice)).toEqual({ status: 129, errors: "cleaned up\n" });
+  },
+);
 
 it.skipIf(process.platform === "win32")("ends lingering work at the second signal", async () => {
   const twice = (child: ReturnType<typeof spawn>) => {

@@ -7,12 +7,15 @@ const signals = ["SIGHUP", "SIGINT", "SIGTERM"] as const;
 
 /**
  * Does work that ends cleanly, without a message, at Ctrl-C, at a polite kill, when its terminal closes, and when
- * nobody reads the output any more (`| head`). A second signal ends the process at once, in which temporary files go.
+ * nobody reads the output any more (`| head`). A second Ctrl-C or kill ends the process at once, in
+ * which temporary files go.
  */
 export async function interruptible(work: (signal: AbortSignal) => Promise<void>): Promise<void> {
   const controller = new AbortController();
   const { signal } = controller;
   const abort = (reason: Reason) => {
+    // A terminal that closes says so twice: the shell passes it on, and its own end says it again.
+    if (signal.aborted && reason === "SIGHUP") return;
     if (signal.aborted) process.exit(exitCodes[reason]);
     controller.abort(reason);
   };

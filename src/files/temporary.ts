@@ -60,8 +60,10 @@ async function removeStale(stem: string): Promise<void> {
   const prefix = `${basename(stem)}.`;
   for (const name of await readdir(folder).catch(() => [])) {
     const pid = name.startsWith(prefix) && /^(\d+)-[0-9a-f]{12}$/.exec(name.slice(prefix.length))?.[1];
-    if (!pid || isRunning(Number(pid))) continue;
     const path = join(folder, name);
+    // Where each container counts its processes anew, a killed one had this one's number.
+    const isOwn = Number(pid) === process.pid;
+    if (!pid || (isOwn ? held.has(path) : isRunning(Number(pid)))) continue;
     const changed = await stat(path).catch(() => undefined);
     if (changed && Date.now() - changed.mtimeMs > STALE_MS) {
       await rm(path, { recursive: true, force: true }).catch(() => undefined);

@@ -12,7 +12,7 @@ import type { LanguageModel } from "../dsl/language-model.ts";
 import { checkOptions, invalidOption } from "../dsl/options.ts";
 import { add, div, mul, one, sqrt } from "./expressions.ts";
 import { crossEntropyLoss, divergence } from "./loss.ts";
-import { distillationRows, distillationWeightRows } from "./training-options.ts";
+import { distillationDefaults, distillationRows, distillationWeightRows } from "./training-options.ts";
 
 export interface DistillationTerms {
   /** What both sides' logits are divided by. Default 5. */
@@ -57,7 +57,8 @@ export function checkDistillation(terms: DistillationTerms): void {
  */
 export function distilled(teacher: LanguageModel, terms: DistillationTerms = {}): (student: Graph) => Graph {
   checkDistillation(terms);
-  const { temperature = 5, weights: { logits = 1, attention = 31.25 } = {} } = terms;
+  const { temperature = distillationDefaults.temperature, weights = {} } = terms;
+  const { logits = distillationDefaults.logits, attention = distillationDefaults.attention } = weights;
   return (student) => {
     const [vocabulary] = logitsOf(student).type.dims.slice(-1);
     if (vocabulary !== teacher.vocabularySize) {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { alphabetConfig } from "../../test/support/alphabet-model.ts";
+import { checkOptions } from "../dsl/options.ts";
 import * as bitloom from "../index.ts";
 import { constantRate, defineTraining, type Training } from "./index.ts";
 import { recipeOf } from "./recipe.ts";
@@ -84,6 +85,11 @@ test("examples are valid", () => {
       const text = example.replace(", …", "");
       const value = new Function("bitloom", `with (bitloom) return (${text});`)(bitloom);
       expect(isValid(value), name).toBe(true);
+      const inner = { distill: distillRows, quantization: quantizationRows, weights: distillationWeightRows }[
+        name
+      ];
+      if (inner !== undefined && (rows !== trainingRows) === (name === "weights"))
+        checkOptions(value, inner, name);
     }
   }
 });

@@ -94,7 +94,7 @@ export const trainingRows: Rows<TrainingOptions> = {
     default: "no teacher",
     example: '{ teacher: "original" }',
     // Its own rows look into it.
-    isValid: () => true,
+    isValid: isObject,
     meaning: "a model to learn from besides the text",
   },
   decayShare: {
@@ -107,7 +107,7 @@ export const trainingRows: Rows<TrainingOptions> = {
     default: "BitLinears are quantized in full from the first step on",
     example: "{ lambda: lambdaWarmup({ steps: 200 }) }",
     // Its own rows look into it.
-    isValid: () => true,
+    isValid: isObject,
     meaning: "how BitLinears are quantized while they are trained",
   },
   clipNorm: {
@@ -143,7 +143,7 @@ export const trainingRows: Rows<TrainingOptions> = {
     takes: "a share above 0 and below 1",
     default: "0.05",
     example: "0.1",
-    isValid: (value) => Number(value) > 0 && Number(value) < 1,
+    isValid: (value) => isPositiveNumber(value) && Number(value) < 1,
     meaning: "share of the text, its end, that is not trained on",
   },
   evaluateEvery: {
@@ -197,10 +197,13 @@ export const quantizationRows: Rows<QuantizationOptions> = {
   },
 };
 
+/** Those of the authors' program, see distillation.ts. */
+export const distillationDefaults = { temperature: 5, logits: 1, attention: 31.25 } as const;
+
 export const distillationRows: Rows<DistillationTerms> = {
   temperature: {
     takes: "a finite number above 0",
-    default: "5",
+    default: String(distillationDefaults.temperature),
     example: "2",
     isValid: isPositiveNumber,
     meaning: "what both sides' logits are divided by",
@@ -210,7 +213,7 @@ export const distillationRows: Rows<DistillationTerms> = {
     default: "those of its parts",
     example: "{ attention: 0 }",
     // Its own rows look into it.
-    isValid: () => true,
+    isValid: isObject,
     meaning: "what the divergences are multiplied by",
   },
   layer: {
@@ -241,13 +244,13 @@ const weight = { takes: "a finite number of at least 0", isValid: isShare } as c
 export const distillationWeightRows: Rows<NonNullable<DistillationTerms["weights"]>> = {
   logits: {
     ...weight,
-    default: "1",
+    default: String(distillationDefaults.logits),
     example: "0.5",
     meaning: "weight of the logits' divergence; 0 leaves it out",
   },
   attention: {
     ...weight,
-    default: "31.25",
+    default: String(distillationDefaults.attention),
     example: "100",
     meaning: "weight of the relations' divergence; 0 leaves it out",
   },

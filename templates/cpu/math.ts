@@ -12,7 +12,7 @@ function copySign4(x: v128, sign: v128): v128 {
 }
 
 /** Floats of this size are integers: what is added to one is rounded, and stands in its low bits. */
-const ROUNDER = 12_582_912;
+export const ROUNDER = 12_582_912;
 
 /** e^x as 2^n * y: ROUNDER + n. */
 function powerOf2(x: v128): v128 {

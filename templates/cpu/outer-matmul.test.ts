@@ -19,6 +19,7 @@ const shapes: readonly OuterShape[] = [
   [4, 130, 20],
   [6, 70, 530],
   [150, 260, 9],
+  [131, 7, 259],
 ];
 
 async function multiply(right: RightOperand, shape: OuterShape, byColumns: boolean) {
@@ -58,28 +59,36 @@ describe.each(shapes)("m = %i, n = %i, p = %i", (...shape) => {
   );
 });
 
-test("in fixed point zeros, what is next to nothing, and what is no number stay in their rows", async () => {
-  const kernel = await host.compile("outer-matmul.ts", "outerMatmul", {
-    ...{ b: "int8", scaled: true, grouped: false, byColumns: false },
-  });
-  host.reset();
-  const rows = [0, 1e-38, 2 ** -110, 2 ** -101, 2 ** -99, 1, Number.NaN, Number.POSITIVE_INFINITY];
-  const [m, n, p] = [rows.length, 8, 6];
-  const a = Float32Array.from({ length: m * p }, (_, i) => (i % p === 3 ? rows[Math.floor(i / p)]! : 0));
-  const out = host.place(new Float32Array(m * n));
-  const given = {
-    a: host.place(a),
-    b: host.place(new Int8Array(p * n).fill(-128)),
-    scales: host.place(new Float32Array(p).fill(1)),
-    scratch: host.place(new Float32Array(256 * 136 + 256)),
-    ...{ out, m, n, p, aRow: p, aColumn: 1, bStride: n, groupSize: n, begin: 0, end: 1 },
-  };
-  kernel(given);
-  const first = rows.map((_, row) => out.data[row * n]!);
-  const numbers = rows.filter(Number.isFinite);
-  for (const [row, value] of numbers.entries()) {
-    const rounding = (128 * Math.max(value, 2 ** -100)) / 65_534;
-    expect(Math.abs(first[row]! + 128 * value), `a row of ${value}`).toBeLessThanOrEqual(rounding);
-  }
-  expect(first.slice(-2)).toEqual([Number.NaN, Number.NaN]);
-});
+test.each([
+  ["rows", false],
+  ["columns", true],
+])(
+  "in fixed point zeros, what is next to nothing, and no numbers stay in their rows, by %s",
+  async (_, byColumns) => {
+    const kernel = await host.compile("outer-matmul.ts", "outerMatmul", {
+      ...{ b: "int8", scaled: true, grouped: false, byColumns },
+    });
+    host.reset();
+    const rows = [0, 1e-38, 2 ** -110, 2 ** -101, 2 ** -99, 1, Number.NaN, Number.POSITIVE_INFINITY];
+    const [m, n, p] = [rows.length, 8, 6];
+    const [aRow, aColumn] = byColumns ? [1, m] : [p, 1];
+    const a = new Float32Array(m * p);
+    for (const [row, value] of rows.entries()) a[row * aRow + 3 * aColumn] = value;
+    const out = host.place(new Float32Array(m * n));
+    const given = {
+      a: host.place(a),
+      b: host.place(new Int8Array(p * n).fill(-128)),
+      scales: host.place(new Float32Array(p).fill(1)),
+      scratch: host.place(new Float32Array(256 * 136 + 256)),
+      ...{ out, m, n, p, aRow, aColumn, bStride: n, groupSize: n, begin: 0, end: 1 },
+    };
+    kernel(given);
+    const first = rows.map((_, row) => out.data[row * n]!);
+    const numbers = rows.filter(Number.isFinite);
+    for (const [row, value] of numbers.entries()) {
+      const rounding = (128 * Math.max(value, 2 ** -100)) / 65_534;
+      expect(Math.abs(first[row]! + 128 * value), `a row of ${value}`).toBeLessThanOrEqual(rounding);
+    }
+    expect(first.slice(-2)).toEqual([Number.NaN, Number.NaN]);
+  },
+);

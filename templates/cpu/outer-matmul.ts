@@ -32,7 +32,7 @@ const ITEM_COLUMNS = 256;
 /**
  * out = a @ b with b row-major along the columns of out: what gradients of linear layers are. For dx = g @ W, a is g
  * [rows, N] and b the weight [N, K]; for dW = g^T @ x, a is g read by columns and b the activations [rows, K].
- * Panels of 256 that are summed over, 64 rows of a and then eight columns of b after one another, are unpacked into
+ * Panels of 256 that are summed over, 128 rows of a and then eight columns of b after one another, are unpacked into
  * scratch memory and multiplied there.
  *
  * Where b is codes with a scale a row, int8 or ternary, panels are multiplied in integers: a, times the scales, has 16

@@ -18,6 +18,7 @@ import {
 } from "bitloom/kernel";
 import { type DenseWeight, decode1, decode8, decodeTernary1 } from "./decode.ts";
 import { transpose } from "./lanes.ts";
+import { ROUNDER } from "./math.ts";
 
 /** How the operands of an outer product are read. */
 export interface OuterOperands {
@@ -46,8 +47,6 @@ const RECIPROCALS = WORTH + PANEL_ROWS;
 const LARGEST_CODE = 32_767;
 /** Codes of rows of a panel without anything larger are relative to this, for the reciprocal must be finite. */
 const LEAST = 2 ** -100;
-/** f32 of this size are integers: adding it to a code rounds that to even and leaves it in the low bits. */
-const ROUNDER = 1.5 * 2 ** 23;
 
 /** Whether products are summed as integers: where b is codes that have a scale a row at most. */
 export function inFixedPoint(options: Static<OuterOperands>): boolean {

@@ -47,7 +47,13 @@ async function run(variant: Variant, c: TernaryCase, split = 1): Promise<Int32Ar
   const groups = groupLengths(k, group ?? k).length;
   const blocks = blocksPerRow(k, group ?? k);
   const scratchSize =
-    variant.tileRows * ((variant.relaxed ? 0 : 64 * blocks) + (group === undefined ? 0 : 8 * groups));
+    variant.tileRows === 1
+      ? (variant.relaxed ? 0 : 64 * blocks) + (group === undefined ? 0 : 8 * groups)
+      : variant.relaxed
+        ? group === undefined
+          ? 0
+          : 32 * groups
+        : 128 * blocks;
   const given = {
     codes: host.place(packTernaryCodes(w, n, k, group ?? k)),
     activations: host.place(padActivations(q, m, k)),

@@ -61,12 +61,17 @@ export function ternaryMatmulRule(node: NodeOf<"ternary_matmul">, context: RuleC
     const accumulator = group === undefined ? "i32" : "f32";
     const { epilogue } = node.attributes;
     const tail = epilogueOf(epilogue, operands, accumulator, tileRows === 1, context);
-    context.needScratch(tileRows * (CODES_BLOCK * ternaryBlocks(k, group) + 8 * groups) * I16_BYTES);
+    const row = CODES_BLOCK * ternaryBlocks(k, group);
+    const words = tileRows === 1 ? row + 8 * groups : Math.max(2 * row, 8 * GEMM_ROWS * groups);
+    context.needScratch(words * I16_BYTES);
     context.call(
       {
         template: "ternary-matmul",
         name: ["ternary_matmul", kind(tileRows), ...(group ? ["grouped"] : []), ...tail.words].join("_"),
-        options: { grouped: group !== undefined, symmetric, tileRows, ...tail.options },
+        options: {
+          ...{ grouped: group !== undefined, tileRows, symmetric: symmetric && tileRows === GEMM_ROWS },
+          ...tail.options,
+        },
         inlineKey: tail.inlineKey,
         arguments: { ...args, out },
         captured: tail.captured,
