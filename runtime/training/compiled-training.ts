@@ -84,6 +84,8 @@ export class CompiledTraining {
   readonly #tokenizer: Tokenizer | undefined;
   readonly #tokenizerFiles: Readonly<Record<string, string>>;
   readonly #readFirst: () => Promise<Tensors | undefined>;
+  /** Whether a saved model has parameters that are not trained; until a run has read them, it may. */
+  #hasFrozen = true;
 
   /** @param readFirst all parameters before training, where the seed does not settle them */
   constructor(
@@ -115,6 +117,7 @@ export class CompiledTraining {
     const windows = splitText(tokenize(bytes, recipe, this.#tokenizer), recipe);
     const given = await this.#readFirst();
     const first = given ? trainedOf(given, recipe) : firstParameters(recipe);
+    this.#hasFrozen = given !== undefined && given.size > recipe.parameters.length;
     const zeros = this.model.manifest.states!.flatMap(({ name, dims, bytes }) =>
       first.has(name) ? [] : [[name, { dims: dims as number[], data: new Float32Array(bytes / 4) }] as const],
     );
@@ -142,14 +145,18 @@ export class CompiledTraining {
     if (rest !== "") yield rest;
   }
 
-  /** The model as it is, as the files of a Hugging Face folder, which `bitloom build` reads. */
+  /**
+   * The model as it is, as the files of a Hugging Face folder, which `bitloom build` reads. Where all of it is trained, a
+   * run that has begun needs the artifact no more.
+   * @throws BitloomError of reading the artifact's weights, and DEVICE_FAILED, BUSY, DISPOSED
+   */
   async modelFiles(): Promise<ReadonlyMap<string, FilePieces>> {
     const weights = await readStates(
       this.model,
       this.recipe.parameters.map(({ path }) => path),
     );
-    const frozen = await this.#readFirst();
-    return modelFiles(new Map([...(frozen ?? []), ...weights]), this.recipe, this.#tokenizerFiles);
+    const first = this.#hasFrozen ? await this.#readFirst() : undefined;
+    return modelFiles(new Map([...(first ?? []), ...weights]), this.recipe, this.#tokenizerFiles);
   }
 
   /** Releases memory and threads; a second call does nothing. */

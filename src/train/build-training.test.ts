@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { interpret } from "../../ir/interpret.ts";
 import { type Tensor, tensor } from "../../ir/tensor.ts";
 import {
-  type CompiledTraining,
+  CompiledTraining,
   firstParameters,
   loadTraining,
   splitText,
@@ -14,11 +14,12 @@ import {
   tokenize,
   withSteps,
 } from "../../runtime/training/index.ts";
-import { tensorsOf } from "../../runtime/training/model-files.ts";
+import { modelFiles, tensorsOf } from "../../runtime/training/model-files.ts";
 import { parseRecipe } from "../../runtime/training/parse-recipe.ts";
 import { alphabetConfig } from "../../test/support/alphabet-model.ts";
 import { relativeL2 } from "../../test/support/tolerance.ts";
 import type { BuildLimits } from "../compiler/build-limits.ts";
+import { requireOneBuffer } from "./build-training.ts";
 import {
   buildTraining,
   constantRate,
@@ -120,6 +121,35 @@ test("one that goes on from weights, of which some are frozen, brings them along
   for await (const piece of built.generate("abcdefghabcdefgh", { maxTokens: 4 })) told.push(piece);
   expect(told.join("")).toBe("abcd");
   expect(() => tensorsOf(new Uint8Array(4))).toThrow(expect.objectContaining({ code: "CORRUPT_FILE" }));
+});
+
+test.each<[string, readonly string[], number]>([
+  ["does not read first weights again where all are trained", [], 1],
+  ["reads first weights again where some are frozen", ["frozen.weight"], 2],
+])("saving a model %s", async (_, frozen, readings) => {
+  const { model, recipe } = loaded;
+  const given = new Map([
+    ...firstParameters(recipe),
+    ...frozen.map((path) => [path, { dims: [1], data: Float32Array.of(7) }] as const),
+  ]);
+  const readFirst = vi.fn(async () => given);
+  const further = new CompiledTraining(model, recipe, undefined, {}, readFirst);
+  await further.start([text]);
+  expect(await further.modelFiles()).toEqual(modelFiles(given, recipe, {}));
+  expect(readFirst).toHaveBeenCalledTimes(readings);
+});
+
+test("first weights beyond one buffer are refused with their size", () => {
+  const matrix = { kind: "linear", init: "normal" } as const;
+  const half = { ...matrix, path: "half", dims: [2 ** 14, 2 ** 14] };
+  requireOneBuffer([half, { ...half, path: "other" }]);
+  expect(() => requireOneBuffer([half, half, { ...half, dims: [1] }])).toThrow(
+    expect.objectContaining({
+      code: "LIMIT_EXCEEDED",
+      received: "2.15 GB",
+      hint: expect.stringContaining("bitloom train"),
+    }),
+  );
 });
 
 test("an evaluation that fails is made up for when the run goes on", async () => {

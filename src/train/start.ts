@@ -97,6 +97,11 @@ export async function openStart(training: Training, base: string): Promise<Train
   }
 }
 
+/** How many numbers parameters are. */
+export function countOf(parameters: readonly ParameterDeclaration[]): number {
+  return parameters.reduce((sum, { dims }) => sum + dims.reduce((product, dim) => product * dim, 1), 0);
+}
+
 /** Parameters in f32: those that are known already, and the others as `weights` has them. */
 export async function floatsOf(
   parameters: readonly ParameterDeclaration[],

@@ -21,7 +21,6 @@ import {
 } from "../../runtime/training/index.ts";
 import { type FilePieces, modelFiles } from "../../runtime/training/model-files.ts";
 import { memorySource } from "../checkpoint/source.ts";
-import type { ParameterDeclaration } from "../dsl/layer.ts";
 import { withTemporaryFolder } from "../files/temporary.ts";
 import { requireWritable, writeWhole } from "../files/whole-file.ts";
 import { adapterFiles } from "../quantize/adapter.ts";
@@ -31,7 +30,7 @@ import { lossChart } from "./loss-chart.ts";
 import { firstNonFinite } from "./non-finite.ts";
 import { type CompiledStep, openStep } from "./open-step.ts";
 import { recipeOf } from "./recipe.ts";
-import { floatsOf, openStart, stepOf, type TrainingStart } from "./start.ts";
+import { countOf, floatsOf, openStart, stepOf, type TrainingStart } from "./start.ts";
 import { readTensors, writeTensors } from "./tensor-file.ts";
 import { readText, type TextData } from "./text-data.ts";
 import { lossGraph, stepOptions, type TrainingEntries, trainingEntries } from "./train-step.ts";
@@ -176,10 +175,6 @@ async function runOn(
 async function writeFolder(folder: string, files: ReadonlyMap<string, FilePieces>): Promise<string> {
   for (const [name, pieces] of files) await writeWhole(join(folder, name), pieces);
   return folder;
-}
-
-function countOf(parameters: readonly ParameterDeclaration[]): number {
-  return parameters.reduce((sum, { dims }) => sum + dims.reduce((product, dim) => product * dim, 1), 0);
 }
 
 /** The trained parameters as the device has them, and the frozen ones as they were. */
