@@ -56,15 +56,21 @@ export function firstDifference(
   return field === undefined ? undefined : { field, left: own.get(field), right: other.get(field) };
 }
 
-/** What a configuration says by field, and what functions and tables say by layer; names say nothing. */
+/**
+ * What a configuration says by field, and what functions and tables say by layer. Names say nothing, what is only of
+ * BitLinears says it where there are any, and a token ends a text once.
+ */
 function said(config: LanguageModelConfig): ReadonlyMap<string, unknown> {
-  const { name: _name, quantized: _quantized, correctionRanks = {}, ...fields } = config;
+  const { name: _name, quantized: _quantized, correctionRanks = {}, ...own } = config;
+  const { projectionNormEpsilon, eosTokens, ...fields } = own;
   const quantized = new Set(bitLinears(config));
   const projections = bitLinears({ ...config, quantized: true });
   return new Map<string, unknown>([
     ...Object.entries(fields),
     ...projections.map((path) => [`quantized of ${path}`, quantized.has(path)] as const),
-    ...Object.entries(correctionRanks).map(([path, rank]) => [`correctionRanks of ${path}`, rank] as const),
+    ["eosTokens", [...new Set(eosTokens)]],
+    ["projectionNormEpsilon", quantized.size > 0 ? projectionNormEpsilon : undefined],
+    ...[...quantized].map((path) => [`correctionRanks of ${path}`, correctionRanks[path]] as const),
   ]);
 }
 
