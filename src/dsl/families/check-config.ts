@@ -1,12 +1,14 @@
 import {
   checkOptions,
+  hintOf,
   invalidOption,
   isPositiveInteger,
   isPositiveNumber,
+  nearest,
   type OptionRow,
   type OptionRows,
 } from "../options.ts";
-import type { LanguageModelConfig } from "./config.ts";
+import type { LanguageModelConfig, RopeScaling } from "./config.ts";
 
 const count = (example: string): OptionRow => ({
   takes: "an integer of at least 1",
@@ -29,7 +31,7 @@ const oneOf = (...names: readonly string[]): OptionRow => ({
   isValid: (value) => names.includes(value as string),
 });
 const isToken = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0;
-const isObject = (value: unknown) => typeof value === "object" && value !== null;
+const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const rows: OptionRows<LanguageModelConfig> = {
   name: { takes: "a name", example: '"mine"', isValid: (value) => typeof value === "string" },
@@ -65,10 +67,10 @@ const rows: OptionRows<LanguageModelConfig> = {
   },
   projectionNormEpsilon: { ...positive("1e-5"), default: "no norms in projections" },
   correctionRanks: {
-    takes: "ranks by the path of a projection",
+    takes: "ranks, integers of at least 1, by the path of a projection",
     default: "no corrections",
     example: '{ "model.layers.0.mlp.down_proj": 4 }',
-    isValid: isObject,
+    isValid: (value) => isObject(value) && Object.values(value as object).every(isPositiveInteger),
   },
   bosToken: {
     takes: "a token, or null",
@@ -82,12 +84,31 @@ const rows: OptionRows<LanguageModelConfig> = {
   },
 };
 
+type Scaling<Kind extends RopeScaling["kind"]> = Extract<RopeScaling, { readonly kind: Kind }>;
+
+const linearRows: OptionRows<Scaling<"linear">> = { kind: oneOf("linear"), factor: positive("2") };
+const llama3Rows: OptionRows<Scaling<"llama3">> = {
+  kind: oneOf("llama3"),
+  factor: positive("8"),
+  lowFrequencyFactor: positive("1"),
+  highFrequencyFactor: positive("4"),
+  originalContextLength: count("8192"),
+};
+
+/** The projections of a decoder layer, by their paths in it. */
+const projections = [
+  ...["q_proj", "k_proj", "v_proj", "o_proj"].map((name) => `self_attn.${name}`),
+  ...["gate_proj", "up_proj", "down_proj"].map((name) => `mlp.${name}`),
+];
+
 /**
  * Holds a configuration against what its fields may be, and be together.
  * @throws BitloomError INVALID_OPTION naming the field, or all that are missing
  */
 export function checkConfig(config: LanguageModelConfig): void {
   checkOptions(config, rows, "model");
+  if (config.ropeScaling !== undefined) checkRopeScaling(config.ropeScaling);
+  checkCorrectedPaths(config);
   const { heads, keyValueHeads } = config;
   if (heads % keyValueHeads !== 0) {
     throw invalidOption(
@@ -97,4 +118,33 @@ export function checkConfig(config: LanguageModelConfig): void {
       `For example heads: ${keyValueHeads * Math.ceil(heads / keyValueHeads)}, or keyValueHeads: ${heads}.`,
     );
   }
+}
+
+function checkRopeScaling(scaling: RopeScaling): void {
+  const owner = "model: ropeScaling";
+  const { kind }: { readonly kind: unknown } = scaling;
+  if (scaling.kind === "linear") checkOptions(scaling, linearRows, owner);
+  else if (scaling.kind === "llama3") checkOptions(scaling, llama3Rows, owner);
+  else {
+    const hint = hintOf("ropeScaling", rows.ropeScaling);
+    throw invalidOption(`${owner}.kind`, '"linear" or "llama3"', kind, hint);
+  }
+}
+
+/** A rank at a path that is none would correct nothing. */
+function checkCorrectedPaths({ correctionRanks = {}, layers }: LanguageModelConfig): void {
+  const corrected = Object.keys(correctionRanks);
+  if (corrected.length === 0) return;
+  const paths = Array.from({ length: layers }, (_, layer) =>
+    projections.map((name) => `model.layers.${layer}.${name}`),
+  ).flat();
+  const known = new Set(paths);
+  const unknown = corrected.find((path) => !known.has(path));
+  if (unknown === undefined) return;
+  throw invalidOption(
+    "model: correctionRanks",
+    `paths of projections, ${paths[0]} to ${paths.at(-1)}`,
+    unknown,
+    `Did you mean ${nearest(unknown, paths) ?? paths.at(-1)}?`,
+  );
 }

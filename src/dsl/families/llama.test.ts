@@ -112,11 +112,29 @@ describe("llama", () => {
     ["activation", '"relu2" or "silu"', { activation: unchecked("gelu") }],
     ["bosToken", "a token, or null", { bosToken: unchecked(undefined) }],
     ["tidHead", "one of name", unchecked({ tidHead: true })],
+    ["ropeScaling", "an object with the kind", { ropeScaling: unchecked([]) }],
+    ["ropeScaling.kind", '"linear" or "llama3"', { ropeScaling: unchecked({}) }],
+    ["ropeScaling.kind", '"linear" or "llama3"', { ropeScaling: unchecked({ kind: "yarn" }) }],
+    ["ropeScaling", "factor besides", { ropeScaling: unchecked({ kind: "linear" }) }],
+    ["ropeScaling.factor", "a finite number above 0", { ropeScaling: { kind: "linear", factor: 0 } }],
+    ["correctionRanks", "ranks, integers", { correctionRanks: { "model.layers.0.mlp.up_proj": 0.5 } }],
   ])("speaks of %s as the configuration has it", (field, expected, changed) => {
     const { message } = errorOf(() => languageModel({ ...config, ...changed }));
     expect(message).toContain(field);
     expect(message).toContain(`expected: ${field === "bosToken" ? field : expected}`);
     expect(message).toMatch(/hint: (For example|Did you mean tiedHead)/);
+  });
+
+  it.each([
+    ["model.layers.0.mlp.dwn_proj", "model.layers.0.mlp.down_proj"],
+    ["model.layers.2.self_attn.q_proj", "model.layers.0.self_attn.q_proj"],
+    ["nowhere", "model.layers.1.mlp.down_proj"],
+  ])("refuses the rank of %s, which is no projection", (path, near) => {
+    expect(errorOf(() => llama({ ...config, correctionRanks: { [path]: 4 } }))).toMatchObject({
+      code: "INVALID_OPTION",
+      received: `"${path}"`,
+      hint: `Did you mean ${near}?`,
+    });
   });
 });
 
