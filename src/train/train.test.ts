@@ -218,6 +218,18 @@ test("a run needs a folder, and --resume a run, before anything is compiled", as
   expect(onCompiled).not.toHaveBeenCalled();
 });
 
+test("a run that is interrupted before its step is loaded was never open, and leaves no checkpoint", async () => {
+  const out = join(folder, "never-open");
+  const interrupt = new AbortController();
+  const onOpened = vi.fn();
+  const { signal } = interrupt;
+  const onCompiled = () => interrupt.abort();
+  const ended = train(of({}), { out, base: folder, threads: 1, signal, onCompiled, onOpened });
+  await expect(ended).rejects.toMatchObject({ code: "ABORTED" });
+  expect(onOpened).not.toHaveBeenCalled();
+  await expect(stat(join(out, "checkpoint.safetensors"))).rejects.toMatchObject({ code: "ENOENT" });
+});
+
 test("a checkpoint that is damaged is told from one of another training", async () => {
   const out = join(folder, "damaged");
   await mkdir(out);

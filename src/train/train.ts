@@ -60,6 +60,8 @@ export interface TrainOptions {
   /** Ends the run after the step it is at, with a checkpoint. */
   readonly signal?: AbortSignal;
   readonly onCompiled?: (step: CompiledStep) => void;
+  /** The step is loaded: from here on, `signal` ends the run with a checkpoint. */
+  readonly onOpened?: () => void;
   readonly onStep?: (step: TrainedStep) => void;
   readonly onEvaluation?: (evaluation: Evaluation) => void;
   /** Told of what the run goes without, and of what may not be meant. Default: `console.warn`. */
@@ -115,6 +117,7 @@ export async function train(training: Training, options: TrainOptions): Promise<
       openStep(start.model, stepOf(training, start), { ...options, device: run.device ?? device, folder }),
     );
     try {
+      options.onOpened?.();
       return await runOn(model, training, start, recipe, data, entries, run, options);
     } finally {
       await model.dispose();

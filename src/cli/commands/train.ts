@@ -29,10 +29,10 @@ export async function train(
   await interruptible(async (signal) => {
     const progress = new Progress();
     progress.update("compiling the training step");
-    let isCompiled = false;
+    let isOpen = false;
     let done = 0;
     signal.addEventListener("abort", () => {
-      if (!isCompiled) return;
+      if (!isOpen) return;
       progress.clear();
       process.stderr.write("stopping with a checkpoint after this step; once more stops at once, without\n");
     });
@@ -44,10 +44,12 @@ export async function train(
         ...(resume && { resume }),
         ...(threads !== undefined && { threads }),
         onCompiled: ({ memoryBytes, recomputes }) => {
-          isCompiled = true;
           progress.clear();
           const how = recomputes ? ", computing activations again" : "";
           process.stderr.write(`a step takes ${formatBytes(memoryBytes)}${how}\n`);
+        },
+        onOpened: () => {
+          isOpen = true;
         },
         device,
         onWarning: (warning) => {
