@@ -17,7 +17,8 @@ export default defineConfig({
   dts: true,
   // Models have [Symbol.dispose], which the libraries of TypeScript before ESNext do not know.
   banner: { dts: '/// <reference lib="esnext.disposable" />' },
-  clean: true,
+  // Not what somebody else has put there, such as a model's folder.
+  clean: ["dist/*.js", "dist/*.js.map", "dist/*.d.ts"],
   sourcemap: true,
   fixedExtension: false,
 });

@@ -55,16 +55,31 @@ export async function withTemporaryFolder<T>(stem: string, work: (folder: string
   }
 }
 
-async function removeStale(stem: string): Promise<void> {
+interface Temporary {
+  readonly path: string;
+  /** Who made it. */
+  readonly pid: number;
+  /** Whether that is at work still. */
+  readonly isHeld: boolean;
+}
+
+/** The temporary paths that begin with `stem`, of any process. */
+export async function temporariesOf(stem: string): Promise<readonly Temporary[]> {
   const folder = dirname(stem);
   const prefix = `${basename(stem)}.`;
-  for (const name of await readdir(folder).catch(() => [])) {
+  return (await readdir(folder).catch(() => [])).flatMap((name) => {
     const pid = name.startsWith(prefix) && /^(\d+)-[0-9a-f]{12}$/.exec(name.slice(prefix.length))?.[1];
+    if (!pid) return [];
     const path = join(folder, name);
     // Where each container counts its processes anew, a killed one had this one's number.
-    const isOwn = Number(pid) === process.pid;
-    if (!pid || (isOwn ? held.has(path) : isRunning(Number(pid)))) continue;
-    const changed = await stat(path).catch(() => undefined);
+    const isHeld = Number(pid) === process.pid ? held.has(path) : isRunning(Number(pid));
+    return [{ path, pid: Number(pid), isHeld }];
+  });
+}
+
+async function removeStale(stem: string): Promise<void> {
+  for (const { path, isHeld } of await temporariesOf(stem)) {
+    const changed = isHeld ? undefined : await stat(path).catch(() => undefined);
     if (changed && Date.now() - changed.mtimeMs > STALE_MS) {
       await rm(path, { recursive: true, force: true }).catch(() => undefined);
     }

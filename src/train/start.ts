@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
+import { totalmem } from "node:os";
 import { join, resolve } from "node:path";
 import { BitloomError } from "../../errors/index.ts";
 import { formatDims, sameDims } from "../../ir/types.ts";
@@ -68,6 +69,7 @@ export async function openStart(training: Training, base: string): Promise<Train
   try {
     requireContext(training.sequence, model);
     const parameters = model.parameters();
+    requireMemory(parameters);
     for (const parameter of parameters) requireLatent(parameter, weights);
     const paths = new Set(trainable(model, chosen(training, parameters)));
     const trained = parameters.filter(({ path }) => paths.has(path));
@@ -100,6 +102,22 @@ export async function openStart(training: Training, base: string): Promise<Train
 /** How many numbers parameters are. */
 export function countOf(parameters: readonly ParameterDeclaration[]): number {
   return parameters.reduce((sum, { dims }) => sum + dims.reduce((product, dim) => product * dim, 1), 0);
+}
+
+/** Most bytes of one tensor that JavaScript holds on every engine that trains. */
+const MOST_TENSOR_BYTES = 2 ** 32;
+
+/** All parameters are in memory as f32 before the first step, whatever the device. */
+function requireMemory(parameters: readonly ParameterDeclaration[]): void {
+  const bytesOf = (parameter: ParameterDeclaration) => 4 * countOf([parameter]);
+  const largest = parameters.reduce((a, b) => (bytesOf(b) > bytesOf(a) ? b : a));
+  const all = 4 * countOf(parameters);
+  if (bytesOf(largest) <= MOST_TENSOR_BYTES && all <= totalmem()) return;
+  throw new BitloomError("LIMIT_EXCEEDED", "the model is too large to be trained here", {
+    expected: `parameters of ${totalmem()} bytes, which this machine has, and ${MOST_TENSOR_BYTES} each at most`,
+    received: `${all} bytes as f32, the largest ${largest.path} of ${bytesOf(largest)}`,
+    hint: "Lower the model's vocabularySize, sizes or layers.",
+  });
 }
 
 /** Parameters in f32: those that are known already, and the others as `weights` has them. */

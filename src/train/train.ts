@@ -21,6 +21,8 @@ import {
 } from "../../runtime/training/index.ts";
 import { type FilePieces, modelFiles } from "../../runtime/training/model-files.ts";
 import { memorySource } from "../checkpoint/source.ts";
+import { requirePath } from "../dsl/options.ts";
+import { withFolder } from "../files/claim.ts";
 import { withTemporaryFolder } from "../files/temporary.ts";
 import { requireWritable, writeWhole } from "../files/whole-file.ts";
 import { adapterFiles } from "../quantize/adapter.ts";
@@ -90,6 +92,7 @@ export interface TrainReport {
  */
 export async function train(training: Training, options: TrainOptions): Promise<TrainReport> {
   const { out, base = ".", resume = false, onWarning = defaultWarning } = options;
+  requirePath("out", out);
   const checkpoint = join(out, CHECKPOINT);
   if (!resume && existsSync(checkpoint)) {
     throw new BitloomError("WRITE_FAILED", `${out} holds a run already`, {
@@ -111,17 +114,19 @@ export async function train(training: Training, options: TrainOptions): Promise<
     const identity = identityOf(recipe, data, start, entries);
     const { device } = options;
     await requireWritable(out);
-    const run = resume ? await readRun(checkpoint, { identity, device }) : await newRun(start, identity);
-    // The artifact may be as large as the weights, and once it is loaded nothing reads it.
-    const model = await withTemporaryFolder("bitloom-train", (folder) =>
-      openStep(start.model, stepOf(training, start), { ...options, device: run.device ?? device, folder }),
-    );
-    try {
-      options.onOpened?.();
-      return await runOn(model, training, start, recipe, data, entries, run, options);
-    } finally {
-      await model.dispose();
-    }
+    return await withFolder(out, async () => {
+      const run = resume ? await readRun(checkpoint, { identity, device }) : await newRun(start, identity);
+      // The artifact may be as large as the weights, and once it is loaded nothing reads it.
+      const model = await withTemporaryFolder("bitloom-train", (folder) =>
+        openStep(start.model, stepOf(training, start), { ...options, device: run.device ?? device, folder }),
+      );
+      try {
+        options.onOpened?.();
+        return await runOn(model, training, start, recipe, data, entries, run, options);
+      } finally {
+        await model.dispose();
+      }
+    });
   } finally {
     await start.weights.close();
   }
