@@ -191,12 +191,23 @@ describe("a training that cannot be", () => {
   test.each<[string, string, Partial<TrainingOptions>, number?]>([
     ["no such text", "MISSING_FILE", { text: ["nowhere.txt"] }],
     ["a rate that is no number", "INVALID_OPTION", { learningRate: (step) => (step < 2 ? 1e-3 : NaN) }],
+    ["a rate below 0", "INVALID_OPTION", { learningRate: () => -1 }],
+    [
+      "a rate that throws",
+      "INVALID_OPTION",
+      {
+        learningRate: () => {
+          throw new Error("boom");
+        },
+      },
+    ],
     ["a decay share beyond f32", "INVALID_OPTION", { decayShare: () => 1e39 }],
     ["too many threads", "INVALID_OPTION", {}, 256],
     ["too little text", "INVALID_INPUT", { sequence: 32, heldOut: 0.001 }],
     ["a vocabulary below the bytes", "INVALID_OPTION", { model: { ...config, vocabularySize: 255 } }],
     ["a vocabulary below the tokenizer's", "INVALID_OPTION", { tokenizer: { vocabulary: 260 } }],
     ["a step beyond all memory", "LIMIT_EXCEEDED", { batch: 4_000_000 }],
+    ["a model beyond all memory", "LIMIT_EXCEEDED", { model: { ...config, vocabularySize: 3_000_000_000 } }],
   ])("is refused before anything is written: %s", async (_, code, changed, threads = 1) => {
     const out = join(folder, "refused");
     await expect(train(of(changed), { out, base: folder, threads })).rejects.toMatchObject({ code });
