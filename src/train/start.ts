@@ -201,10 +201,13 @@ async function openModel(
     const own = { torch_dtype: "float32", bos_token_id: bosToken, eos_token_id: eosTokens };
     return { model: languageModel(config), weights: source, config: { ...said, ...own } };
   }
-  const weights =
-    folder === undefined
-      ? memorySource(new Map(firstParameters({ parameters: model.parameters(), seed })))
-      : await safetensorsSource(folder);
+  if (folder !== undefined) {
+    const weights = await safetensorsSource(folder);
+    return { model, weights, config: described ? familyConfig(described) : null };
+  }
+  const parameters = model.parameters();
+  requireMemory(parameters);
+  const weights = memorySource(new Map(firstParameters({ parameters, seed })));
   return { model, weights, config: described ? familyConfig(described) : null };
 }
 
