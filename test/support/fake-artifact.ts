@@ -138,12 +138,15 @@ export async function fakeArtifact(options: FakeArtifactOptions = {}): Promise<F
       (br $next)))`
       : ""
   }
-  (func $gather (local $thread i32) (local $count i32)
+  (func $gather (local $thread i32) (local $count i32) (local $spins i32)
     ${
       shared
         ? `(i32.atomic.store (i32.const ${memory.control + 8}) (i32.const 0))
     (call $wake)
     (loop $wait
+      ;; Seconds: a worker that is gone fails the test, which must not hang.
+      (local.set $spins (i32.add (local.get $spins) (i32.const 1)))
+      (if (i32.lt_s (local.get $spins) (i32.const 0)) (then (unreachable)))
       (br_if $wait (i32.ne (i32.atomic.load (i32.const ${memory.control + 8}))
         (i32.sub (global.get $threads) (i32.const 1)))))
     (local.set $thread (i32.const 1))
