@@ -66,6 +66,8 @@ export function hintOf(name: string, { default: otherwise, example }: OptionRow)
   return `For example ${name}: ${example}${beside}.`;
 }
 
+export const isObject = (value: unknown): boolean =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
 export const isPositiveInteger = (value: unknown): boolean =>
   Number.isSafeInteger(value) && Number(value) >= 1;
 export const isPositiveNumber = (value: unknown): boolean => Number.isFinite(value) && Number(value) > 0;
@@ -100,7 +102,7 @@ export function oneOf<const T>(option: string, value: unknown, allowed: readonly
 
 /** Refuses what are no options and misspelt ones, which TypeScript would have caught. */
 export function knownOptions(owner: string | undefined, options: object, known: readonly string[]): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+  if (!isObject(options)) {
     throw invalidOption(ownedBy(owner, "options"), `an object of ${known.join(", ")}`, options);
   }
   for (const key of Object.keys(options)) {

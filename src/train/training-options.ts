@@ -1,6 +1,6 @@
 /** What each option of a training takes, for checks, errors, and the table of the guide. */
 import { BYTES } from "../../runtime/training/byte-tokenizer.ts";
-import { isPositiveInteger, isPositiveNumber, type OptionRow } from "../dsl/options.ts";
+import { isObject, isPositiveInteger, isPositiveNumber, type OptionRow } from "../dsl/options.ts";
 import type { DistillationTerms } from "./distillation.ts";
 import type { QuantizationOptions } from "./quantization.ts";
 import type { DistillOptions, TrainingOptions } from "./training.ts";
@@ -13,7 +13,6 @@ type Rows<Options> = { readonly [Name in keyof Options]-?: TrainingOptionRow };
 
 const isText = (value: unknown): value is string => typeof value === "string";
 const isFunction = (value: unknown) => typeof value === "function";
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 const isShare = (value: unknown) => typeof value === "number" && value >= 0 && Number.isFinite(value);
 const isLayer = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0;
 const isSoft = (value: unknown) =>

@@ -14,10 +14,11 @@ import { ceilDiv, product } from "../symbols.ts";
 import { queryBlockBytes } from "./sequence.ts";
 
 const F32_BYTES = 4;
-/** Rows and columns of one work item, and the scratch memory of one thread, of templates/cpu/outer-matmul.ts. */
+/** Rows and columns of one work item, rows of a panel, and the scratch memory of one thread, of templates/cpu/outer-matmul.ts. */
 const ITEM_ROWS = 16;
 const ITEM_COLUMNS = 256;
-const PANEL_BYTES = (256 * (8 + 128) + 2 * 128) * F32_BYTES;
+const PANEL_ROWS = 128;
+const PANEL_BYTES = (256 * (8 + PANEL_ROWS) + 2 * PANEL_ROWS) * F32_BYTES;
 /** Columns of one work item where threads share columns. */
 const COLUMN_BLOCK = 16;
 

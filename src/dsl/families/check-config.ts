@@ -2,6 +2,7 @@ import {
   checkOptions,
   hintOf,
   invalidOption,
+  isObject,
   isPositiveInteger,
   isPositiveNumber,
   nearest,
@@ -31,7 +32,6 @@ const oneOf = (...names: readonly string[]): OptionRow => ({
   isValid: (value) => names.includes(value as string),
 });
 const isToken = (value: unknown) => Number.isSafeInteger(value) && Number(value) >= 0;
-const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 const rows: OptionRows<LanguageModelConfig> = {
   name: { takes: "a name", example: '"mine"', isValid: (value) => typeof value === "string" },
